@@ -1,1 +1,16 @@
-//! Placeholder.
+//! The program: the one thing that scenarios, fuzz inputs, artifacts and reproducers are.
+//!
+//! A program is a list of [`Step`]s over named files, fds, events and tasks. It has this one type
+//! in memory, a text form and a binary form. Nothing here makes a system call.
+
+mod call;
+mod expect;
+mod path;
+mod program;
+mod rule;
+
+pub use call::{Call, Fd, Sysctl};
+pub use expect::{EventPattern, Expect};
+pub use path::{Path, PathKind};
+pub use program::{Bind, Program, Step, Task, Var, VarDecl, VarKind};
+pub use rule::Rule;

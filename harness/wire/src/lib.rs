@@ -1,1 +1,18 @@
-//! Placeholder.
+//! What host and guest exchange: jobs one way, traces the other, through a region of memory that
+//! both have mapped.
+//!
+//! Neither side trusts a length or an offset of the other: everything is checked against the
+//! region's size. Nothing here makes a system call.
+
+mod door;
+mod job;
+mod record;
+mod region;
+
+pub use door::{GATE_PORT, RING_PORT};
+pub use job::Job;
+pub use record::{Data, FileId, Record, Skip, TaskEnd};
+pub use region::{
+    GuestRegion, JobError, Region, RegionError, TraceFull, check_answered, decode_trace, format,
+    put_job, take_trace,
+};

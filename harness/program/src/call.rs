@@ -1,0 +1,238 @@
+//! What a step can call.
+
+use refan_abi::{EventMask, InitFlags, MarkFlags, OpenFlags, Response};
+
+use crate::{Path, Task, Var};
+
+/// An fd as a call names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fd {
+    /// The number that the variable holds: of an event, its event fd. A variable that no call has
+    /// filled holds -1.
+    Var(Var),
+    /// This number.
+    Number(i32),
+}
+
+/// A limit of fanotify under `/proc/sys/fs/fanotify`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sysctl {
+    /// `max_queued_events`: of groups that are made from now on.
+    MaxQueuedEvents,
+    /// `max_user_groups`.
+    MaxUserGroups,
+    /// `max_user_marks`.
+    MaxUserMarks,
+    /// `watchdog_timeout`, in seconds; 0 is off.
+    WatchdogTimeout,
+}
+
+impl Sysctl {
+    /// Every limit.
+    pub const ALL: [Self; 4] =
+        [Self::MaxQueuedEvents, Self::MaxUserGroups, Self::MaxUserMarks, Self::WatchdogTimeout];
+
+    /// Its file's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MaxQueuedEvents => "max_queued_events",
+            Self::MaxUserGroups => "max_user_groups",
+            Self::MaxUserMarks => "max_user_marks",
+            Self::WatchdogTimeout => "watchdog_timeout",
+        }
+    }
+}
+
+/// A call. Each one's text form stands in its documentation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// `fanotify_init(FLAGS, EVENT_FLAGS)`; returns a group's fd: of a restartable one, its control
+    /// fd.
+    FanotifyInit {
+        /// What the group is.
+        flags: InitFlags,
+        /// What event fds are opened with.
+        event_flags: OpenFlags,
+    },
+    /// `fanotify_mark(fd, FLAGS, MASK, path)`.
+    FanotifyMark {
+        /// The group.
+        group: Fd,
+        /// Command, type and options.
+        flags: MarkFlags,
+        /// Events and event flags.
+        mask: EventMask,
+        /// The object, or where its mount or file system is found.
+        path: Path,
+    },
+    /// `open_queue(fd)`: the ioctl `FAN_IOC_OPEN_QUEUE_FD`; returns the queue fd.
+    OpenQueue {
+        /// The control fd.
+        control: Fd,
+    },
+    /// `read(fd)` or `read(fd, size)`: of a queue it returns events, else bytes.
+    Read {
+        /// The queue or file.
+        fd: Fd,
+        /// Bytes in the buffer.
+        size: u32,
+    },
+    /// `pread(fd, size)` at offset 0.
+    Pread {
+        /// The file.
+        fd: Fd,
+        /// Bytes in the buffer.
+        size: u32,
+    },
+    /// `write(fd, event, RESPONSE)` or `write(fd, event, RESPONSE, size)`: answers an event. With
+    /// `INFO` an audit rule record of zeros follows the response.
+    Write {
+        /// The queue.
+        fd: Fd,
+        /// The event that is answered, or a bare number in its place.
+        event: Fd,
+        /// The decision.
+        response: Response,
+        /// How many bytes of the response are written, if not all.
+        size: Option<u32>,
+    },
+    /// `close(fd)`.
+    Close {
+        /// The fd.
+        fd: Fd,
+    },
+    /// `dup(fd)`; returns the new fd.
+    Dup {
+        /// The fd.
+        fd: Fd,
+    },
+    /// `poll(fd)`: what is ready now, asked for `IN | PRI | OUT | RDNORM | WRNORM | RDHUP`.
+    Poll {
+        /// The fd.
+        fd: Fd,
+    },
+    /// `epoll(fd)`: adds it to an epoll instance of its own, which is then closed.
+    Epoll {
+        /// The fd.
+        fd: Fd,
+    },
+    /// `fionread(fd)`: the ioctl `FIONREAD`; returns the number of bytes.
+    Fionread {
+        /// The fd.
+        fd: Fd,
+    },
+    /// `getfl(fd)`: `fcntl(F_GETFL)`.
+    GetFl {
+        /// The fd.
+        fd: Fd,
+    },
+    /// `setfl(fd, FLAGS)`: `fcntl(F_SETFL)`.
+    SetFl {
+        /// The fd.
+        fd: Fd,
+        /// The status flags.
+        flags: OpenFlags,
+    },
+    /// `getfd(fd)`: `fcntl(F_GETFD)`.
+    GetFd {
+        /// The fd.
+        fd: Fd,
+    },
+    /// `readlink(fd)`: what `/proc/self/fd/N` links to.
+    Readlink {
+        /// The fd.
+        fd: Fd,
+    },
+    /// `fdinfo(fd)`: the lines of `/proc/self/fdinfo/N` that begin with `fanotify`.
+    Fdinfo {
+        /// The fd.
+        fd: Fd,
+    },
+    /// `reopen(fd)`: opens `/proc/self/fd/N` with `O_RDONLY`; returns the new fd.
+    Reopen {
+        /// The fd.
+        fd: Fd,
+    },
+    /// `open(path, FLAGS)`; returns the fd.
+    Open {
+        /// The file.
+        path: Path,
+        /// How it is opened.
+        flags: OpenFlags,
+    },
+    /// `exec(path)`: becomes the program at the path, which exits with status 0. Returns only on
+    /// failure; a success counts as 0 when the program has exited. Only spawned tasks can.
+    Exec {
+        /// The executable.
+        path: Path,
+    },
+    /// `setuid(uid)`: from 0 to another uid, which gives up all capabilities.
+    Setuid {
+        /// The uid.
+        uid: u16,
+    },
+    /// `sysctl(name, value)`: writes the limit; back to what it was at the end of the program.
+    Sysctl {
+        /// The limit.
+        name: Sysctl,
+        /// Its new value.
+        value: u32,
+    },
+    /// `rlimit_nofile(n)`: `RLIMIT_NOFILE` of the calling task to the fds that it has open now and
+    /// `n` more: `n` further fds can be had.
+    RlimitNofile {
+        /// How many more.
+        more: u8,
+    },
+    /// `a = spawn CALL`: a new task makes the call and exits when it has returned. It is a process
+    /// of its own that holds just the fds that the call names; with its exit they are released.
+    Spawn {
+        /// The call, no spawn, fork, exit, kill or await.
+        call: Box<Call>,
+    },
+    /// `d = fork()`: a new task with copies of all fds of the calling one. It makes the steps that
+    /// name it, `d: CALL`.
+    Fork,
+    /// `d: exit()`: the task exits.
+    Exit,
+    /// `kill(a)`: SIGKILL, and it is waited until the task is reaped.
+    Kill {
+        /// The victim, not `main`.
+        task: Task,
+    },
+    /// `a` alone: how the latest call of the task stands.
+    Await {
+        /// The task.
+        task: Task,
+    },
+}
+
+impl Call {
+    /// Buffer size of a read that names none, in bytes.
+    pub const DEFAULT_READ: u32 = 4096;
+
+    /// The call that a spawned task makes, else the call itself.
+    pub fn innermost(&self) -> &Self {
+        match self {
+            Self::Spawn { call } => call,
+            call => call,
+        }
+    }
+
+    /// Whether it makes a group with the feature under test.
+    pub fn asks_for_restartable(&self) -> bool {
+        matches!(self, Self::FanotifyInit { flags, .. } if flags.contains(InitFlags::RESTARTABLE))
+    }
+
+    /// Whether a success returns a new fd. Which number it is says nothing: it counts as 0.
+    pub fn returns_fd(&self) -> bool {
+        matches!(
+            self,
+            Self::FanotifyInit { .. }
+                | Self::OpenQueue { .. }
+                | Self::Dup { .. }
+                | Self::Reopen { .. }
+                | Self::Open { .. }
+        )
+    }
+}

@@ -1,0 +1,137 @@
+//! Programs, steps and the names in them.
+
+use crate::{Call, Expect, Rule};
+
+/// A program: what is run, judged, stored and shrunk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Program {
+    /// Comment lines at the top, without `# `. The first one of a scenario names its rules:
+    /// `R1, Q2: what it shows`.
+    pub header: Vec<String>,
+    /// Names of the tasks. The first is `main`, which runs every step that names no other task.
+    pub tasks: Vec<String>,
+    /// Names of what steps bind, other than tasks.
+    pub vars: Vec<VarDecl>,
+    /// What is done, in order.
+    pub steps: Vec<Step>,
+}
+
+/// A task of a program: an index into [`Program::tasks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Task(pub u8);
+
+impl Task {
+    /// The task that the program starts with.
+    pub const MAIN: Self = Self(0);
+}
+
+/// A variable of a program: an index into [`Program::vars`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Var(pub u16);
+
+/// Name and kind of a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VarDecl {
+    /// As it is written in the text form.
+    pub name: String,
+    /// What it stands for.
+    pub kind: VarKind,
+}
+
+/// What a variable stands for. Both are fd numbers to the calls that use them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum VarKind {
+    /// An fd that a call returned.
+    Fd,
+    /// An event that a read returned; as an fd, its event fd.
+    Event,
+}
+
+/// One step: a task makes a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Comment lines above the step, without `# `.
+    pub comments: Vec<String>,
+    /// Who makes the call.
+    pub task: Task,
+    /// What gets a name by it.
+    pub bind: Bind,
+    /// What is called.
+    pub call: Call,
+    /// What is expected of it, beside what the model says.
+    pub expect: Option<Expect>,
+}
+
+/// What a step binds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Bind {
+    /// Nothing.
+    #[default]
+    None,
+    /// The fd that the call returns.
+    Fd(Var),
+    /// The events that the read returns, from the first on.
+    Events(Vec<Var>),
+    /// The task that the call makes.
+    Task(Task),
+}
+
+impl Program {
+    /// A program with the task `main` and no steps.
+    pub fn new() -> Self {
+        Self { tasks: vec!["main".to_owned()], ..Self::default() }
+    }
+
+    /// The rules that the first header line names: `R1, Q2: …`.
+    pub fn rules(&self) -> Vec<Rule> {
+        let Some((names, _)) = self.header.first().and_then(|line| line.split_once(':')) else {
+            return Vec::new();
+        };
+        names
+            .split(',')
+            .map(|name| name.trim().parse())
+            .collect::<Result<_, _>>()
+            .unwrap_or_default()
+    }
+
+    /// What the first header line says behind the rules, or the whole line if it names none.
+    pub fn title(&self) -> &str {
+        let line = self.header.first().map_or("", String::as_str);
+        if self.rules().is_empty() {
+            line
+        } else {
+            line.split_once(':').map_or("", |(_, title)| title.trim())
+        }
+    }
+
+    /// The name of a task.
+    pub fn task_name(&self, task: Task) -> &str {
+        self.tasks.get(usize::from(task.0)).map_or("?", String::as_str)
+    }
+
+    /// The name of a variable.
+    pub fn var_name(&self, var: Var) -> &str {
+        self.vars.get(usize::from(var.0)).map_or("?", |decl| decl.name.as_str())
+    }
+
+    /// Whether a group of this program asks for the feature under test.
+    pub fn is_restartable(&self) -> bool {
+        self.steps.iter().any(|step| step.call.innermost().asks_for_restartable())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_stand_before_the_colon() {
+        let mut program = Program::new();
+        program.header = vec!["Q2, R1: a second queue is refused".to_owned()];
+        assert_eq!(program.rules().iter().map(Rule::to_string).collect::<Vec<_>>(), ["Q2", "R1"]);
+        assert_eq!(program.title(), "a second queue is refused");
+        program.header = vec!["Note: no rules here".to_owned()];
+        assert!(program.rules().is_empty());
+        assert_eq!(program.title(), "Note: no rules here");
+    }
+}

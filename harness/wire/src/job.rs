@@ -1,0 +1,25 @@
+//! What the host asks the guest to do.
+
+use serde::{Deserialize, Serialize};
+
+/// The feature's numbers, `refan_abi::ApiValues` on its way into the guest.
+type Api = (u32, u32);
+
+/// One job: the guest does it, writes a trace and stops.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Job {
+    /// Tell what the kernel can do.
+    Probe {
+        /// Flag of `fanotify_init` and request of the ioctl.
+        api: Api,
+    },
+    /// Run a program.
+    Run {
+        /// Flag of `fanotify_init` and request of the ioctl.
+        api: Api,
+        /// Its binary form.
+        program: Vec<u8>,
+    },
+    /// Shut the machine down in good order.
+    PowerOff,
+}

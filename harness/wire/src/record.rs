@@ -1,0 +1,149 @@
+//! What the guest writes down: one record an event of a program's run, in the order in which they
+//! happened.
+
+use serde::{Deserialize, Serialize};
+
+/// A file as `stat(2)` tells it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FileId {
+    /// Device number.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+}
+
+/// One record. Times are nanoseconds of `CLOCK_MONOTONIC`; `task` and `step` are the indices of the
+/// program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// The answer to a probe, and all of it.
+    Probe {
+        /// `uname -r`.
+        release: String,
+        /// What `fanotify_init` with the flag and `FAN_CLASS_CONTENT` returned: 0 or -errno.
+        init: i64,
+        /// What the ioctl on that fd returned: 0 or -errno; of no account where `init` failed.
+        open_queue: i64,
+        /// The same of a classic group: no permission events, no suites.
+        classic: i64,
+        /// Resolution of `CLOCK_MONOTONIC` timers in nanoseconds: 1 with high-resolution timers.
+        timer_resolution: u64,
+    },
+    /// The program begins.
+    Begin {
+        /// When.
+        at: u64,
+    },
+    /// A path of the program is this file. The path is its text form.
+    File {
+        /// `f0`.
+        path: String,
+        /// Its identity.
+        id: FileId,
+    },
+    /// A task exists from now on.
+    TaskStarted {
+        /// Which one.
+        task: u8,
+        /// Its pid, in the pid namespace of the program.
+        pid: i32,
+    },
+    /// A call is about to be made.
+    Enter {
+        /// The step that makes it.
+        step: u16,
+        /// The task that makes it.
+        task: u8,
+        /// When.
+        at: u64,
+    },
+    /// A call has returned.
+    Exit {
+        /// The step that made it.
+        step: u16,
+        /// The task that made it.
+        task: u8,
+        /// When.
+        at: u64,
+        /// What it returned; an error is -errno.
+        ret: i64,
+        /// What it wrote to the caller's memory.
+        data: Data,
+    },
+    /// A step was not made.
+    Skipped {
+        /// The step.
+        step: u16,
+        /// Why not.
+        why: Skip,
+    },
+    /// A task has ended and is reaped.
+    TaskEnded {
+        /// Which one.
+        task: u8,
+        /// When it was seen.
+        at: u64,
+        /// How.
+        end: TaskEnd,
+    },
+    /// After a step: nothing runs any more; each task is idle, gone, or asleep inside its call.
+    Quiet {
+        /// The step after which it was seen.
+        step: u16,
+        /// When.
+        at: u64,
+        /// The tasks that are asleep inside a call.
+        blocked: Vec<u8>,
+    },
+    /// After the last step all tasks were killed; these did not end.
+    Stuck {
+        /// Which ones.
+        tasks: Vec<u8>,
+    },
+    /// The program is over and everything of it is gone.
+    End {
+        /// When.
+        at: u64,
+    },
+    /// The agent could not do its own work; the run says nothing about the kernel.
+    Broken {
+        /// What was tried on what, and how it failed.
+        what: String,
+    },
+}
+
+/// What a call wrote to the caller's memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Data {
+    /// Nothing.
+    None,
+    /// Bytes, of a file.
+    Bytes(Vec<u8>),
+    /// Events of a queue.
+    Events {
+        /// As they were read.
+        bytes: Vec<u8>,
+        /// For each event in turn what its fd is open on, if it has one.
+        objects: Vec<Option<FileId>>,
+    },
+    /// Text: a link's target or lines of fdinfo.
+    Text(String),
+}
+
+/// Why a step was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Skip {
+    /// Its task is still inside an earlier call.
+    Busy,
+    /// Its task has ended, or was never made.
+    Gone,
+}
+
+/// How a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskEnd {
+    /// With this status.
+    Exited(i32),
+    /// By this signal.
+    Signaled(i32),
+}
