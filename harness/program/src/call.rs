@@ -93,7 +93,7 @@ pub enum Call {
         event: Fd,
         /// The decision.
         response: Response,
-        /// How many bytes of the response are written, if not all.
+        /// How many bytes of the response are written, if not all; beyond its end are zeros.
         size: Option<u32>,
     },
     /// `close(fd)`.
@@ -210,6 +210,104 @@ pub enum Call {
 impl Call {
     /// Buffer size of a read that names none, in bytes.
     pub const DEFAULT_READ: u32 = 4096;
+
+    /// What the calls are called in the text form, `spawn` included.
+    pub const NAMES: [&'static str; 26] = [
+        "fanotify_init",
+        "fanotify_mark",
+        "open_queue",
+        "read",
+        "pread",
+        "write",
+        "close",
+        "dup",
+        "poll",
+        "epoll",
+        "fionread",
+        "getfl",
+        "setfl",
+        "getfd",
+        "readlink",
+        "fdinfo",
+        "reopen",
+        "open",
+        "exec",
+        "setuid",
+        "sysctl",
+        "rlimit_nofile",
+        "spawn",
+        "fork",
+        "exit",
+        "kill",
+    ];
+
+    /// Its name in the text form; a call that waits for a task has none.
+    pub fn name(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::FanotifyInit { .. } => "fanotify_init",
+            Self::FanotifyMark { .. } => "fanotify_mark",
+            Self::OpenQueue { .. } => "open_queue",
+            Self::Read { .. } => "read",
+            Self::Pread { .. } => "pread",
+            Self::Write { .. } => "write",
+            Self::Close { .. } => "close",
+            Self::Dup { .. } => "dup",
+            Self::Poll { .. } => "poll",
+            Self::Epoll { .. } => "epoll",
+            Self::Fionread { .. } => "fionread",
+            Self::GetFl { .. } => "getfl",
+            Self::SetFl { .. } => "setfl",
+            Self::GetFd { .. } => "getfd",
+            Self::Readlink { .. } => "readlink",
+            Self::Fdinfo { .. } => "fdinfo",
+            Self::Reopen { .. } => "reopen",
+            Self::Open { .. } => "open",
+            Self::Exec { .. } => "exec",
+            Self::Setuid { .. } => "setuid",
+            Self::Sysctl { .. } => "sysctl",
+            Self::RlimitNofile { .. } => "rlimit_nofile",
+            Self::Spawn { .. } => "spawn",
+            Self::Fork => "fork",
+            Self::Exit => "exit",
+            Self::Kill { .. } => "kill",
+            Self::Await { .. } => return None,
+        })
+    }
+
+    /// The fds that it names, in the order of its arguments.
+    pub fn fds(&self) -> impl Iterator<Item = Fd> {
+        match *self.innermost() {
+            Self::FanotifyMark { group: fd, .. }
+            | Self::OpenQueue { control: fd }
+            | Self::Read { fd, .. }
+            | Self::Pread { fd, .. }
+            | Self::Close { fd }
+            | Self::Dup { fd }
+            | Self::Poll { fd }
+            | Self::Epoll { fd }
+            | Self::Fionread { fd }
+            | Self::GetFl { fd }
+            | Self::SetFl { fd, .. }
+            | Self::GetFd { fd }
+            | Self::Readlink { fd }
+            | Self::Fdinfo { fd }
+            | Self::Reopen { fd } => [Some(fd), None],
+            Self::Write { fd, event, .. } => [Some(fd), Some(event)],
+            Self::FanotifyInit { .. }
+            | Self::Open { .. }
+            | Self::Exec { .. }
+            | Self::Setuid { .. }
+            | Self::Sysctl { .. }
+            | Self::RlimitNofile { .. }
+            | Self::Spawn { .. }
+            | Self::Fork
+            | Self::Exit
+            | Self::Kill { .. }
+            | Self::Await { .. } => [None, None],
+        }
+        .into_iter()
+        .flatten()
+    }
 
     /// The call that a spawned task makes, else the call itself.
     pub fn innermost(&self) -> &Self {

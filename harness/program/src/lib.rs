@@ -8,9 +8,13 @@ mod expect;
 mod path;
 mod program;
 mod rule;
+mod text;
+mod valid;
 
 pub use call::{Call, Fd, Sysctl};
 pub use expect::{EventPattern, Expect};
 pub use path::{Path, PathKind};
 pub use program::{Bind, Program, Step, Task, Var, VarDecl, VarKind};
 pub use rule::Rule;
+pub use text::{ParseError, parse};
+pub use valid::ProgramError;

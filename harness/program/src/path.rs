@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// A file that is there when a program starts, with fixed contents.
 ///
-/// The name in the text form is the kind's letter and an index: `f0`, `x1`, `e3`.
+/// The name in the text form is the kind's word and an index: `f0`, `x1`, `ext3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Path {
     /// What it is.
@@ -25,7 +25,7 @@ pub enum PathKind {
     Child,
     /// `xN`: an executable on the tmpfs that exits with status 0.
     Exec,
-    /// `eN`: a regular file on the ext4.
+    /// `extN`: a regular file on the ext4.
     Ext,
 }
 
@@ -33,12 +33,12 @@ impl PathKind {
     /// Every kind.
     pub const ALL: [Self; 5] = [Self::File, Self::Dir, Self::Child, Self::Exec, Self::Ext];
 
-    fn letter(self) -> char {
+    fn word(self) -> &'static str {
         match self {
-            Self::File => 'f',
-            Self::Dir | Self::Child => 'd',
-            Self::Exec => 'x',
-            Self::Ext => 'e',
+            Self::File => "f",
+            Self::Dir | Self::Child => "d",
+            Self::Exec => "x",
+            Self::Ext => "ext",
         }
     }
 }
@@ -68,7 +68,7 @@ impl Path {
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.kind.letter(), self.index)?;
+        write!(f, "{}{}", self.kind.word(), self.index)?;
         if self.kind == PathKind::Child { f.write_str("/f") } else { Ok(()) }
     }
 }

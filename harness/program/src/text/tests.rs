@@ -1,0 +1,249 @@
+use super::parse;
+
+/// The example of the design, which is canonical.
+const EXAMPLE: &str = "\
+# Q2, R1: a second queue is refused; what the first one left pending goes to its successor.
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)
+fanotify_mark(c, ADD, OPEN_PERM, f0)
+q = open_queue(c)
+open_queue(c)            -> EBUSY
+a = spawn open(f0, O_RDONLY)
+e = read(q)              -> OPEN_PERM f0 by a
+close(q)
+a                        -> blocked
+q2 = open_queue(c)
+e2 = read(q2)            -> OPEN_PERM f0 by a
+write(q2, e2, ALLOW)
+a                        -> 0
+";
+
+/// Every call and every form of expectation.
+const EVERYTHING: &str = r#"# I1, S1: header
+#
+#  an indented line
+c = fanotify_init(CLASS_NOTIF | CLOEXEC | RESTARTABLE | 0x8000, O_RDONLY | O_CLOEXEC | 0x40000000)
+plain = fanotify_init(CLASS_NOTIF, O_RDONLY)
+fanotify_mark(c, ADD | MOUNT, OPEN_PERM | ONDIR | 0x80000, d0/f) -> EINVAL
+fanotify_mark(-1, FLUSH, 0, ext3) -> EBADF
+q = open_queue(c)        -> 0
+d = fork()
+# two lines
+# above a step
+d: e1, e2 = read(q, 48)  -> OPEN_PERM | ONDIR d1 by main, ACCESS_PERM fd EMFILE, Q_OVERFLOW
+d                        -> OPEN_PERM f0
+read(e1)                 -> "refan \"f0\"\\\n"
+pread(e1, 9)             -> 9
+write(q, e1, DENY | AUDIT | 0x100 | errno(EIO), 7) -> 8
+write(q, -1, errno(200)) -> errno(4000)
+poll(q)                  -> IN | RDNORM | 0x1000
+poll(c)                  -> 0
+epoll(c)                 -> EPERM
+fionread(q)              -> 24
+getfl(q)                 -> O_RDWR | O_NONBLOCK
+getfl(c)                 -> O_RDONLY
+setfl(q, 0)
+setfl(q, O_NONBLOCK)
+getfd(q)                 -> CLOEXEC
+readlink(q)              -> "anon_inode:[fanotify-queue]"
+fdinfo(q)                -> ""
+again = reopen(e1)
+n = dup(again)           -> 0
+n2 = open(x0, O_RDWR)
+sysctl(max_queued_events, 2)
+rlimit_nofile(0)
+a = spawn exec(x1)       -> blocked
+b = spawn read(q)        -> OPEN_PERM f0 by b
+kill(a)                  -> 0
+a                        -> killed
+d: setuid(1000)
+d: exit()
+"#;
+
+#[test]
+fn what_is_canonical_prints_as_it_was_read() {
+    for text in [EXAMPLE, EVERYTHING, "", "# only a header\n"] {
+        let program = parse(text).unwrap_or_else(|error| panic!("{}", error.render("text", text)));
+        assert_eq!(program.validate(), Ok(()));
+        assert_eq!(program.to_string(), text);
+    }
+}
+
+#[test]
+fn layout_is_free_and_becomes_canonical() {
+    let loose =
+        "#R1: x\n\n  c=fanotify_init(RESTARTABLE|CLASS_CONTENT,0)->0\n\n\t#  y\nclose( c )\n";
+    let strict = "# R1: x\n\
+                  c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY) -> 0\n\
+                  #  y\n\
+                  close(c)\n";
+    assert_eq!(parse(loose).expect("a program").to_string(), strict);
+}
+
+/// Line, column and message of the error in a text.
+fn error(text: &str) -> (usize, usize, String) {
+    let error = parse(text).expect_err("an error");
+    (error.line, error.column, error.to_string())
+}
+
+#[test]
+fn errors_have_their_place() {
+    let before =
+        "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\na = spawn open(f0, 0)\n";
+    for (step, column, message) in [
+        ("open_que(c)", 1, "found `open_que`, expected a call; did you mean `open_queue`?"),
+        (
+            "open_queue(cc)",
+            12,
+            "found `cc`, which no earlier step binds, expected an fd, an event \
+             or a number; did you mean `c`?",
+        ),
+        ("close(a)", 7, "found `a`, a task, expected an fd, an event or a number"),
+        ("close(f0)", 7, "found `f0`, a file, expected an fd, an event or a number"),
+        ("kill(c)", 6, "found `c`, an fd, expected a task"),
+        ("kill(main)", 1, "found `main`, expected another task"),
+        ("c", 1, "found `c`, an fd, expected a task"),
+        ("c = open_queue(c)", 1, "found `c`, which line 1 binds, expected a new name"),
+        ("x, x = read(c)", 4, "found `x` again, expected a new name"),
+        ("q, p = open_queue(c)", 4, "found `p`, expected one name"),
+        (
+            "q = close(c)",
+            1,
+            "found a name, expected the call alone: it returns nothing that could be \
+          named",
+        ),
+        (
+            "read = open_queue(c)",
+            1,
+            "found `read`, a call, expected a name that means nothing else",
+        ),
+        ("d1 = fork()", 1, "found `d1`, a file, expected a name that means nothing else"),
+        ("Q = fork()", 1, "found `Q`, expected a name like `a`, `q2` or `new_queue`"),
+        ("fork()", 1, "found a new task without a name, expected `NAME = ` before it"),
+        ("b = spawn fork()", 5, "found `fork` behind `spawn`, expected another call"),
+        ("b = spawn a", 5, "found a task behind `spawn`, expected another call"),
+        (
+            "a: close(c)",
+            1,
+            "found a step of a spawned task, which makes one call, expected a forked \
+          task",
+        ),
+        (
+            "exec(x0)",
+            1,
+            "found `exec` of a task that has further steps, expected it behind `spawn`: \
+          `a = spawn exec(x0)`",
+        ),
+        ("exit()", 1, "found `exit` of `main`, expected `exit` of a forked task"),
+        (
+            "fanotify_mark(c, AD, OPEN_PERM, f0)",
+            18,
+            "found `AD`, expected a flag of fanotify_mark or \
+          its bits as `0x…`; did you mean `ADD`?",
+        ),
+        (
+            "fanotify_mark(c, ADD, OPENPERM, f0)",
+            23,
+            "found `OPENPERM`, expected an event or its bits \
+          as `0x…`; did you mean `OPEN_PERM`?",
+        ),
+        (
+            "fanotify_mark(c, ADD, OPEN_PERM, f9)",
+            34,
+            "found `f9`, expected a file (`f0`, `d0`, `d0/f`, \
+          `x0`, `ext0`; 0 to 3 of each); did you mean `f0`?",
+        ),
+        ("fanotify_mark(c, ADD)", 21, "found `)`, expected `,`"),
+        ("close(c", 8, "found the end of the line, expected `)`"),
+        ("close(c) c", 10, "found `c`, expected `->` or the end of the line"),
+        (
+            "close(c) # done",
+            10,
+            "found `#`, expected a comment on a line of its own, above the step",
+        ),
+        ("read(c, 99999999999)", 9, "found `99999999999`, expected a size, 0 to 4294967295"),
+        ("read(c, 65537)", 1, "found a buffer of 65537 bytes, expected at most 65536"),
+        (
+            "open_queue(c) -> EBUSI",
+            18,
+            "found `EBUSI`, expected a number, an errno, `blocked` or \
+          `killed`; did you mean `EBUSY`?",
+        ),
+        ("close(c) -> IN", 13, "found `IN`, expected a number, an errno, `blocked` or `killed`"),
+        (
+            "poll(c) -> 1",
+            12,
+            "found what this call does not return, expected poll events, `0`, an \
+          errno, `blocked` or `killed`",
+        ),
+        (
+            "read(c) -> OPEN_PERM f0 by q",
+            28,
+            "found `q`, which no earlier step makes, expected a task",
+        ),
+        ("readlink(c) -> \"ab", 19, "found the end of the line, expected `\"`"),
+        (
+            "readlink(c) -> \"a\\b\"",
+            18,
+            "found `\\\\`, expected `\\n`, `\\t`, `\\\"`, `\\\\` or `\\u{…}`",
+        ),
+        (
+            "write(c, -1, DENY | errno(300))",
+            21,
+            "found error number 300, expected one that fits a \
+          byte",
+        ),
+        (
+            "sysctl(max_queued_event, 1)",
+            8,
+            "found `max_queued_event`, expected max_queued_events, \
+          max_user_groups, max_user_marks or watchdog_timeout; did you mean `max_queued_events`?",
+        ),
+        (
+            "close(c) & x",
+            10,
+            "found `&`, expected a step: `[TASK:] [NAME =] CALL [-> EXPECTATION]`",
+        ),
+        ("= 7", 1, "found `=`, expected a call or a task"),
+    ] {
+        assert_eq!(error(&format!("{before}{step}\n")), (3, column, message.to_owned()), "{step}");
+    }
+    assert_eq!(
+        error(&format!("{before}# end\n\n")),
+        (3, 1, "found a comment at the end, expected a step below it".to_owned())
+    );
+}
+
+#[test]
+fn an_error_points_at_its_place() {
+    let text = "c = fanotify_init(CLASS_CONTENT, O_RDONLY)\n\topen_que(c)\n";
+    assert_eq!(
+        parse(text).expect_err("an error").render("a.scn", text),
+        "a.scn:2:2: found `open_que`, expected a call; did you mean `open_queue`?\n  |\n\
+         2 | \topen_que(c)\n  | \t^"
+    );
+}
+
+#[test]
+fn an_awaited_call_says_what_can_be_expected() {
+    let text = "a = spawn poll(7)\na                        -> IN\n";
+    assert_eq!(parse(text).expect("a program").to_string(), text);
+    assert!(parse("a = spawn close(7)\na -> IN\n").is_err());
+}
+
+#[test]
+fn no_text_makes_the_parser_panic() {
+    for text in [EXAMPLE, EVERYTHING] {
+        let chars: Vec<char> = text.chars().collect();
+        for cut in 0..chars.len() {
+            for put in ['\0', '"', '(', '0', '-', '\\', 'é', '\n'] {
+                let mut chars = chars.clone();
+                chars[cut] = put;
+                let text: String = chars.into_iter().collect();
+                if let Err(error) = parse(&text) {
+                    assert!(error.line >= 1 && error.column >= 1);
+                    let _ = error.render("x", &text);
+                }
+            }
+        }
+    }
+}
