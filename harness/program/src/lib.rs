@@ -3,14 +3,19 @@
 //! A program is a list of [`Step`]s over named files, fds, events and tasks. It has this one type
 //! in memory, a text form and a binary form. Nothing here makes a system call.
 
+mod binary;
 mod call;
 mod expect;
+mod names;
 mod path;
 mod program;
 mod rule;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod text;
 mod valid;
 
+pub use binary::DecodeError;
 pub use call::{Call, Fd, Sysctl};
 pub use expect::{EventPattern, Expect};
 pub use path::{Path, PathKind};

@@ -173,7 +173,7 @@ impl Returns {
         }
     }
 
-    fn takes(self, expect: &Expect) -> bool {
+    pub(crate) fn takes(self, expect: &Expect) -> bool {
         match expect {
             Expect::Errno(_) | Expect::Blocked | Expect::Killed => true,
             Expect::Value(value) => match self {

@@ -1,63 +1,10 @@
 use super::parse;
 
 /// The example of the design, which is canonical.
-const EXAMPLE: &str = "\
-# Q2, R1: a second queue is refused; what the first one left pending goes to its successor.
-c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)
-fanotify_mark(c, ADD, OPEN_PERM, f0)
-q = open_queue(c)
-open_queue(c)            -> EBUSY
-a = spawn open(f0, O_RDONLY)
-e = read(q)              -> OPEN_PERM f0 by a
-close(q)
-a                        -> blocked
-q2 = open_queue(c)
-e2 = read(q2)            -> OPEN_PERM f0 by a
-write(q2, e2, ALLOW)
-a                        -> 0
-";
+const EXAMPLE: &str = include_str!("../../tests/golden/restart.scn");
 
 /// Every call and every form of expectation.
-const EVERYTHING: &str = r#"# I1, S1: header
-#
-#  an indented line
-c = fanotify_init(CLASS_NOTIF | CLOEXEC | RESTARTABLE | 0x8000, O_RDONLY | O_CLOEXEC | 0x40000000)
-plain = fanotify_init(CLASS_NOTIF, O_RDONLY)
-fanotify_mark(c, ADD | MOUNT, OPEN_PERM | ONDIR | 0x80000, d0/f) -> EINVAL
-fanotify_mark(-1, FLUSH, 0, ext3) -> EBADF
-q = open_queue(c)        -> 0
-d = fork()
-# two lines
-# above a step
-d: e1, e2 = read(q, 48)  -> OPEN_PERM | ONDIR d1 by main, ACCESS_PERM fd EMFILE, Q_OVERFLOW
-d                        -> OPEN_PERM f0
-read(e1)                 -> "refan \"f0\"\\\n"
-pread(e1, 9)             -> 9
-write(q, e1, DENY | AUDIT | 0x100 | errno(EIO), 7) -> 8
-write(q, -1, errno(200)) -> errno(4000)
-poll(q)                  -> IN | RDNORM | 0x1000
-poll(c)                  -> 0
-epoll(c)                 -> EPERM
-fionread(q)              -> 24
-getfl(q)                 -> O_RDWR | O_NONBLOCK
-getfl(c)                 -> O_RDONLY
-setfl(q, 0)
-setfl(q, O_NONBLOCK)
-getfd(q)                 -> CLOEXEC
-readlink(q)              -> "anon_inode:[fanotify-queue]"
-fdinfo(q)                -> ""
-again = reopen(e1)
-n = dup(again)           -> 0
-n2 = open(x0, O_RDWR)
-sysctl(max_queued_events, 2)
-rlimit_nofile(0)
-a = spawn exec(x1)       -> blocked
-b = spawn read(q)        -> OPEN_PERM f0 by b
-kill(a)                  -> 0
-a                        -> killed
-d: setuid(1000)
-d: exit()
-"#;
+const EVERYTHING: &str = include_str!("../../tests/golden/every_call.scn");
 
 #[test]
 fn what_is_canonical_prints_as_it_was_read() {

@@ -1,0 +1,225 @@
+//! Bytes as steps.
+
+use refan_abi::InitFlags;
+
+use super::tables::{self, Op};
+use super::{END, word};
+use crate::valid::{Binds, Origin, Role, Scope};
+use crate::{Bind, Call, Fd, Path, Program, Step, Sysctl, Task, Var};
+
+/// Bytes from the first on; behind the last one are zeros.
+pub(super) struct Bytes<'a>(&'a [u8]);
+
+impl Bytes<'_> {
+    pub(super) fn byte(&mut self) -> u8 {
+        let [byte] = self.array();
+        byte
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> [u8; N] {
+        let mut array = [0; N];
+        let len = self.0.len().min(N);
+        let (here, rest) = self.0.split_at(len);
+        array[..len].copy_from_slice(here);
+        self.0 = rest;
+        array
+    }
+}
+
+/// The program that the steps make, and the bytes behind the end of the steps.
+pub(super) fn read_steps(bytes: &[u8]) -> (Program, &[u8]) {
+    let mut reader = Reader { bytes: Bytes(bytes), scope: Scope::new() };
+    let mut steps = Vec::new();
+    while let Some(&op) = reader.bytes.0.first() {
+        reader.bytes.byte();
+        if op == END {
+            break;
+        }
+        let Some(step) = reader.step(pick(&Op::STEPS, op)) else { continue };
+        if reader.scope.admit(&step).is_ok() {
+            steps.push(step);
+        }
+    }
+    (Program::of_steps(steps), reader.bytes.0)
+}
+
+/// In place of a reference: a variable of any role by its number follows, in 2 bytes.
+pub(super) const ANY: u8 = 0xfd;
+/// In place of a reference: an fd number follows, in 1 byte.
+pub(super) const NUMBER: u8 = 0xfe;
+/// In place of a reference or a small number: a number follows, in 4 bytes.
+pub(super) const WIDE: u8 = 0xff;
+/// From here on the size of a write follows.
+pub(super) const SIZED: u8 = 0xc0;
+
+fn pick<T: Copy>(table: &[T], byte: u8) -> T {
+    table[usize::from(byte) % table.len()]
+}
+
+struct Reader<'a> {
+    bytes: Bytes<'a>,
+    /// What the steps so far have made.
+    scope: Scope,
+}
+
+impl Reader<'_> {
+    fn step(&mut self, op: Op) -> Option<Step> {
+        let task = match op {
+            Op::Kill | Op::Await => Task::MAIN,
+            op => self.actor(op)?,
+        };
+        let call = match op {
+            Op::Spawn => {
+                let op = pick(&Op::SPAWNED, self.bytes.byte());
+                Call::Spawn { call: Box::new(self.call(op, Role::File)?) }
+            }
+            op => self.call(op, Role::Queue)?,
+        };
+        let bind = self.bind(&call);
+        Some(Step { comments: Vec::new(), task, bind, call, expect: None })
+    }
+
+    fn actor(&mut self, op: Op) -> Option<Task> {
+        let byte = self.bytes.byte();
+        let actors = actors(&self.scope, op);
+        (!actors.is_empty()).then(|| pick(&actors, byte))
+    }
+
+    fn bind(&mut self, call: &Call) -> Bind {
+        let vars = self.scope.vars().len() as u16;
+        match Binds::of(call) {
+            Binds::Nothing => Bind::None,
+            Binds::Task => Bind::Task(Task(self.scope.tasks().count() as u8)),
+            Binds::Fd if self.bytes.byte() % 4 == 3 => Bind::None,
+            Binds::Fd => Bind::Fd(Var(vars)),
+            Binds::Events => {
+                let byte = usize::from(self.bytes.byte());
+                match (byte + 1) % (Program::MAX_BOUND_EVENTS + 1) {
+                    0 => Bind::None,
+                    count => Bind::Events((vars..).take(count).map(Var).collect()),
+                }
+            }
+        }
+    }
+
+    /// `read` is what the call of that name is most likely made for.
+    fn call(&mut self, op: Op, read: Role) -> Option<Call> {
+        Some(match op {
+            Op::FanotifyInit => Call::FanotifyInit {
+                // Only these bits can be passed.
+                flags: word::read(&mut self.bytes, tables::INIT)
+                    & (InitFlags::from_bits_retain(u32::MAX.into()) | InitFlags::RESTARTABLE),
+                event_flags: word::read(&mut self.bytes, tables::OPEN),
+            },
+            Op::FanotifyMark => Call::FanotifyMark {
+                group: self.fd(Some(Role::Group)),
+                flags: word::read(&mut self.bytes, tables::MARK),
+                mask: word::read(&mut self.bytes, tables::EVENTS),
+                path: self.path(),
+            },
+            Op::OpenQueue => Call::OpenQueue { control: self.fd(Some(Role::Group)) },
+            Op::Read => Call::Read { fd: self.fd(Some(read)), size: self.read_size() },
+            Op::Pread => Call::Pread { fd: self.fd(None), size: self.read_size() },
+            Op::Write => Call::Write {
+                fd: self.fd(Some(Role::Queue)),
+                event: self.fd(Some(Role::Event)),
+                response: word::read(&mut self.bytes, &tables::responses()),
+                size: match self.bytes.byte() {
+                    0..SIZED => None,
+                    SIZED.. => Some(u32::from(self.bytes.byte()) % (Program::MAX_WRITE + 1)),
+                },
+            },
+            Op::Close => Call::Close { fd: self.fd(None) },
+            Op::Dup => Call::Dup { fd: self.fd(None) },
+            Op::Poll => Call::Poll { fd: self.fd(None) },
+            Op::Epoll => Call::Epoll { fd: self.fd(None) },
+            Op::Fionread => Call::Fionread { fd: self.fd(None) },
+            Op::GetFl => Call::GetFl { fd: self.fd(None) },
+            Op::SetFl => {
+                Call::SetFl { fd: self.fd(None), flags: word::read(&mut self.bytes, tables::OPEN) }
+            }
+            Op::GetFd => Call::GetFd { fd: self.fd(None) },
+            Op::Readlink => Call::Readlink { fd: self.fd(None) },
+            Op::Fdinfo => Call::Fdinfo { fd: self.fd(None) },
+            Op::Reopen => Call::Reopen { fd: self.fd(None) },
+            Op::Open => {
+                Call::Open { path: self.path(), flags: word::read(&mut self.bytes, tables::OPEN) }
+            }
+            Op::Exec => Call::Exec { path: self.path() },
+            Op::Setuid => Call::Setuid { uid: u16::from_le_bytes(self.bytes.array()) },
+            Op::Sysctl => Call::Sysctl {
+                name: pick(&Sysctl::ALL, self.bytes.byte()),
+                value: match self.bytes.byte() {
+                    WIDE => u32::from_le_bytes(self.bytes.array()),
+                    value => value.into(),
+                },
+            },
+            Op::RlimitNofile => Call::RlimitNofile { more: self.bytes.byte() },
+            Op::Fork => Call::Fork,
+            Op::Exit => Call::Exit,
+            Op::Kill => Call::Kill { task: self.task(|origin| origin != Origin::Main)? },
+            Op::Await => Call::Await { task: self.task(|_| true)? },
+            // A spawned task spawns nothing, and `step` has taken all others.
+            Op::Spawn => return None,
+        })
+    }
+
+    fn task(&mut self, takes: impl Fn(Origin) -> bool) -> Option<Task> {
+        let byte = self.bytes.byte();
+        let tasks = newest_tasks(&self.scope, takes);
+        (!tasks.is_empty()).then(|| pick(&tasks, byte))
+    }
+
+    /// A variable of this role, where there is one, or else any.
+    fn fd(&mut self, role: Option<Role>) -> Fd {
+        let all = self.scope.vars();
+        let fd = match self.bytes.byte() {
+            WIDE => return Fd::Number(i32::from_le_bytes(self.bytes.array())),
+            NUMBER => return Fd::Number(i8::from_le_bytes(self.bytes.array()).into()),
+            ANY => {
+                let byte = u16::from_le_bytes(self.bytes.array());
+                usize::from(byte).checked_rem(all.len()).map(|at| Fd::Var(Var(at as u16)))
+            }
+            byte => {
+                let mut fit = newest_vars(all, role);
+                if fit.is_empty() {
+                    fit = newest_vars(all, None);
+                }
+                usize::from(byte).checked_rem(fit.len()).map(|at| Fd::Var(fit[at]))
+            }
+        };
+        fd.unwrap_or(Fd::Number(refan_abi::NO_FD))
+    }
+
+    fn path(&mut self) -> Path {
+        pick(&tables::paths(), self.bytes.byte())
+    }
+
+    fn read_size(&mut self) -> u32 {
+        match self.bytes.byte() {
+            WIDE => u32::from_le_bytes(self.bytes.array()) % (Program::MAX_READ + 1),
+            place => pick(&tables::READ_SIZES, place),
+        }
+    }
+}
+
+/// Who can make a step: `main` or a forked task, and of those alone `exit`.
+pub(super) fn actors(scope: &Scope, op: Op) -> Vec<Task> {
+    let takes = |origin| match origin {
+        Origin::Main => op != Op::Exit,
+        Origin::Forked => true,
+        Origin::Spawned => false,
+    };
+    scope.tasks().filter(|(_, origin)| takes(*origin)).map(|(task, _)| task).collect()
+}
+
+/// The tasks of such an origin.
+pub(super) fn newest_tasks(scope: &Scope, takes: impl Fn(Origin) -> bool) -> Vec<Task> {
+    scope.tasks().rev().filter(|(_, origin)| takes(*origin)).map(|(task, _)| task).collect()
+}
+
+/// The variables of a role, or all of them.
+pub(super) fn newest_vars(vars: &[Role], role: Option<Role>) -> Vec<Var> {
+    let fits = |&(_, &of): &(usize, &Role)| role.is_none_or(|role| role == of);
+    vars.iter().enumerate().rev().filter(fits).map(|(at, _)| Var(at as u16)).collect()
+}

@@ -1,0 +1,257 @@
+//! What a byte stands for: places in tables. What is frequent or hits often stands in a table more
+//! than once; the first place is the one that is written.
+
+use refan_abi::{Errno, EventMask, InitFlags, MarkFlags, OpenFlags, Response};
+
+use crate::{Call, Path, PathKind};
+
+/// What can be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Op {
+    FanotifyInit,
+    FanotifyMark,
+    OpenQueue,
+    Read,
+    Pread,
+    Write,
+    Close,
+    Dup,
+    Poll,
+    Epoll,
+    Fionread,
+    GetFl,
+    SetFl,
+    GetFd,
+    Readlink,
+    Fdinfo,
+    Reopen,
+    Open,
+    Exec,
+    Setuid,
+    Sysctl,
+    RlimitNofile,
+    Spawn,
+    Fork,
+    Exit,
+    Kill,
+    Await,
+}
+
+impl Op {
+    pub(super) fn of(call: &Call) -> Self {
+        match call {
+            Call::FanotifyInit { .. } => Self::FanotifyInit,
+            Call::FanotifyMark { .. } => Self::FanotifyMark,
+            Call::OpenQueue { .. } => Self::OpenQueue,
+            Call::Read { .. } => Self::Read,
+            Call::Pread { .. } => Self::Pread,
+            Call::Write { .. } => Self::Write,
+            Call::Close { .. } => Self::Close,
+            Call::Dup { .. } => Self::Dup,
+            Call::Poll { .. } => Self::Poll,
+            Call::Epoll { .. } => Self::Epoll,
+            Call::Fionread { .. } => Self::Fionread,
+            Call::GetFl { .. } => Self::GetFl,
+            Call::SetFl { .. } => Self::SetFl,
+            Call::GetFd { .. } => Self::GetFd,
+            Call::Readlink { .. } => Self::Readlink,
+            Call::Fdinfo { .. } => Self::Fdinfo,
+            Call::Reopen { .. } => Self::Reopen,
+            Call::Open { .. } => Self::Open,
+            Call::Exec { .. } => Self::Exec,
+            Call::Setuid { .. } => Self::Setuid,
+            Call::Sysctl { .. } => Self::Sysctl,
+            Call::RlimitNofile { .. } => Self::RlimitNofile,
+            Call::Spawn { .. } => Self::Spawn,
+            Call::Fork => Self::Fork,
+            Call::Exit => Self::Exit,
+            Call::Kill { .. } => Self::Kill,
+            Call::Await { .. } => Self::Await,
+        }
+    }
+
+    /// What a step calls.
+    pub(super) const STEPS: [Self; 64] = {
+        use Op::*;
+        [
+            FanotifyInit,
+            FanotifyMark,
+            OpenQueue,
+            Read,
+            Pread,
+            Write,
+            Close,
+            Dup,
+            Poll,
+            Epoll,
+            Fionread,
+            GetFl,
+            SetFl,
+            GetFd,
+            Readlink,
+            Fdinfo,
+            Reopen,
+            Open,
+            Setuid,
+            Sysctl,
+            RlimitNofile,
+            Spawn,
+            Fork,
+            Exit,
+            Kill,
+            Await,
+            // Often.
+            FanotifyInit,
+            FanotifyInit,
+            FanotifyMark,
+            FanotifyMark,
+            FanotifyMark,
+            OpenQueue,
+            OpenQueue,
+            OpenQueue,
+            OpenQueue,
+            Read,
+            Read,
+            Read,
+            Read,
+            Read,
+            Read,
+            Write,
+            Write,
+            Write,
+            Write,
+            Write,
+            Close,
+            Close,
+            Close,
+            Close,
+            Spawn,
+            Spawn,
+            Spawn,
+            Spawn,
+            Spawn,
+            Spawn,
+            Spawn,
+            Spawn,
+            Fork,
+            Exit,
+            Kill,
+            Kill,
+            Dup,
+            Sysctl,
+        ]
+    };
+
+    /// What a spawned task calls.
+    pub(super) const SPAWNED: [Self; 32] = {
+        use Op::*;
+        [
+            Open,
+            Exec,
+            Read,
+            FanotifyInit,
+            FanotifyMark,
+            OpenQueue,
+            Pread,
+            Write,
+            Close,
+            Dup,
+            Poll,
+            Epoll,
+            Fionread,
+            GetFl,
+            SetFl,
+            GetFd,
+            Readlink,
+            Fdinfo,
+            Reopen,
+            Setuid,
+            Sysctl,
+            RlimitNofile,
+            // Often.
+            Open,
+            Open,
+            Open,
+            Open,
+            Open,
+            Open,
+            Open,
+            Exec,
+            Read,
+            Read,
+        ]
+    };
+}
+
+/// The paths, those that programs meet at most often.
+pub(super) fn paths() -> [Path; 32] {
+    let mut table = [Path { kind: PathKind::File, index: 0 }; 32];
+    for (place, path) in table.iter_mut().zip(Path::all()) {
+        *place = path;
+    }
+    table[24].kind = PathKind::Dir;
+    table[25].kind = PathKind::Child;
+    table[26].kind = PathKind::Exec;
+    table[27].kind = PathKind::Ext;
+    table
+}
+
+/// Sizes of reads: all that is there, one event, two, none, one with a range, and sizes beside.
+pub(super) const READ_SIZES: [u32; 8] = [Call::DEFAULT_READ, 24, 48, 0, 23, 47, 1, 72];
+
+pub(super) const INIT: &[InitFlags] = &[
+    InitFlags::CLASS_CONTENT.union(InitFlags::RESTARTABLE),
+    InitFlags::CLASS_PRE_CONTENT.union(InitFlags::RESTARTABLE),
+    InitFlags::CLASS_CONTENT.union(InitFlags::RESTARTABLE).union(InitFlags::NONBLOCK),
+    InitFlags::CLASS_PRE_CONTENT.union(InitFlags::RESTARTABLE).union(InitFlags::NONBLOCK),
+    InitFlags::CLASS_CONTENT.union(InitFlags::RESTARTABLE).union(InitFlags::UNLIMITED_QUEUE),
+    InitFlags::CLASS_CONTENT.union(InitFlags::RESTARTABLE).union(InitFlags::REPORT_FD_ERROR),
+    InitFlags::CLASS_CONTENT.union(InitFlags::RESTARTABLE).union(InitFlags::REPORT_PIDFD),
+    InitFlags::CLASS_CONTENT,
+];
+
+pub(super) const OPEN: &[OpenFlags] = &[
+    OpenFlags::O_RDONLY,
+    OpenFlags::O_RDWR,
+    OpenFlags::O_WRONLY,
+    OpenFlags::O_NONBLOCK,
+    OpenFlags::O_CLOEXEC,
+    OpenFlags::O_RDWR.union(OpenFlags::O_TRUNC),
+    OpenFlags::O_PATH,
+];
+
+pub(super) const MARK: &[MarkFlags] = &[
+    MarkFlags::ADD,
+    MarkFlags::REMOVE,
+    MarkFlags::FLUSH,
+    MarkFlags::ADD.union(MarkFlags::MOUNT),
+    MarkFlags::ADD.union(MarkFlags::FILESYSTEM),
+    MarkFlags::REMOVE.union(MarkFlags::MOUNT),
+    MarkFlags::FLUSH.union(MarkFlags::MOUNT),
+    MarkFlags::FLUSH.union(MarkFlags::FILESYSTEM),
+    MarkFlags::ADD.union(MarkFlags::IGNORE).union(MarkFlags::IGNORED_SURV_MODIFY),
+    MarkFlags::ADD.union(MarkFlags::IGNORED_MASK),
+];
+
+pub(super) const EVENTS: &[EventMask] = &[
+    EventMask::OPEN_PERM,
+    EventMask::ACCESS_PERM,
+    EventMask::OPEN_PERM.union(EventMask::ACCESS_PERM),
+    EventMask::OPEN_EXEC_PERM,
+    EventMask::PRE_ACCESS,
+    EventMask::OPEN_PERM.union(EventMask::ONDIR),
+    EventMask::OPEN_PERM.union(EventMask::EVENT_ON_CHILD),
+    EventMask::empty(),
+    EventMask::OPEN,
+];
+
+pub(super) fn responses() -> [Response; 6] {
+    [
+        Response::ALLOW,
+        Response::DENY,
+        Response::deny_errno(Errno::EIO),
+        Response::deny_errno(Errno::EBUSY),
+        Response::ALLOW | Response::AUDIT,
+        Response::DENY | Response::AUDIT | Response::INFO,
+    ]
+}

@@ -1,0 +1,154 @@
+//! Steps as bytes: for each step the bytes that are read as that step.
+
+use super::read::{ANY, NUMBER, SIZED, WIDE, actors, newest_tasks, newest_vars};
+use super::tables::{self, Op};
+use super::word;
+use crate::valid::{Binds, Origin, Role, Scope, stands_alone};
+use crate::{Bind, Call, Fd, Path, Program, Step, Sysctl, Task};
+
+/// Writes the steps of a valid program.
+pub(super) fn write_steps(bytes: &mut Vec<u8>, program: &Program) {
+    let mut writer = Writer { bytes, scope: Scope::new() };
+    for step in &program.steps {
+        writer.step(step);
+        let admitted = writer.scope.admit(step);
+        debug_assert!(admitted.is_ok(), "{step:?} of a valid program");
+    }
+}
+
+fn place<T: PartialEq>(table: &[T], value: &T) -> Option<u8> {
+    table.iter().position(|known| known == value).and_then(|place| u8::try_from(place).ok())
+}
+
+struct Writer<'a> {
+    bytes: &'a mut Vec<u8>,
+    scope: Scope,
+}
+
+impl Writer<'_> {
+    fn step(&mut self, step: &Step) {
+        let op = Op::of(&step.call);
+        self.byte(place(&Op::STEPS, &op).unwrap_or_default());
+        if !stands_alone(&step.call) {
+            self.byte(place(&actors(&self.scope, op), &step.task).unwrap_or_default());
+        }
+        match &step.call {
+            Call::Spawn { call } => {
+                self.byte(place(&Op::SPAWNED, &Op::of(call)).unwrap_or_default());
+                self.call(call, Role::File);
+            }
+            call => self.call(call, Role::Queue),
+        }
+        match (Binds::of(&step.call), &step.bind) {
+            (Binds::Fd, Bind::None) => self.byte(3),
+            (Binds::Fd, _) => self.byte(0),
+            (Binds::Events, Bind::Events(events)) => self.byte((events.len() - 1) as u8),
+            (Binds::Events, _) => self.byte(Program::MAX_BOUND_EVENTS as u8),
+            (Binds::Nothing | Binds::Task, _) => (),
+        }
+    }
+
+    fn byte(&mut self, byte: u8) {
+        self.bytes.push(byte);
+    }
+
+    fn call(&mut self, call: &Call, read: Role) {
+        match call {
+            Call::FanotifyInit { flags, event_flags } => {
+                word::write(self.bytes, *flags, tables::INIT);
+                word::write(self.bytes, *event_flags, tables::OPEN);
+            }
+            Call::FanotifyMark { group, flags, mask, path } => {
+                self.fd(*group, Some(Role::Group));
+                word::write(self.bytes, *flags, tables::MARK);
+                word::write(self.bytes, *mask, tables::EVENTS);
+                self.path(*path);
+            }
+            Call::OpenQueue { control } => self.fd(*control, Some(Role::Group)),
+            Call::Read { fd, size } => {
+                self.fd(*fd, Some(read));
+                self.read_size(*size);
+            }
+            Call::Pread { fd, size } => {
+                self.fd(*fd, None);
+                self.read_size(*size);
+            }
+            Call::Write { fd, event, response, size } => {
+                self.fd(*fd, Some(Role::Queue));
+                self.fd(*event, Some(Role::Event));
+                word::write(self.bytes, *response, &tables::responses());
+                match size {
+                    None => self.byte(0),
+                    Some(size) => self.bytes.extend([SIZED, *size as u8]),
+                }
+            }
+            Call::Close { fd }
+            | Call::Dup { fd }
+            | Call::Poll { fd }
+            | Call::Epoll { fd }
+            | Call::Fionread { fd }
+            | Call::GetFl { fd }
+            | Call::GetFd { fd }
+            | Call::Readlink { fd }
+            | Call::Fdinfo { fd }
+            | Call::Reopen { fd } => self.fd(*fd, None),
+            Call::SetFl { fd, flags } => {
+                self.fd(*fd, None);
+                word::write(self.bytes, *flags, tables::OPEN);
+            }
+            Call::Open { path, flags } => {
+                self.path(*path);
+                word::write(self.bytes, *flags, tables::OPEN);
+            }
+            Call::Exec { path } => self.path(*path),
+            Call::Setuid { uid } => self.bytes.extend(uid.to_le_bytes()),
+            Call::Sysctl { name, value } => {
+                self.byte(place(&Sysctl::ALL, name).unwrap_or_default());
+                match u8::try_from(*value) {
+                    Ok(value) if value != WIDE => self.byte(value),
+                    _ => self.wide(value.to_le_bytes()),
+                }
+            }
+            Call::RlimitNofile { more } => self.byte(*more),
+            Call::Kill { task } => self.task(*task, |origin| origin != Origin::Main),
+            Call::Await { task } => self.task(*task, |_| true),
+            Call::Spawn { .. } | Call::Fork | Call::Exit => (),
+        }
+    }
+
+    fn task(&mut self, task: Task, takes: impl Fn(Origin) -> bool) {
+        self.byte(place(&newest_tasks(&self.scope, takes), &task).unwrap_or_default());
+    }
+
+    fn fd(&mut self, fd: Fd, role: Option<Role>) {
+        match fd {
+            Fd::Var(var) => match place(&newest_vars(self.scope.vars(), role), &var) {
+                Some(place) if place < ANY => self.byte(place),
+                _ => {
+                    self.byte(ANY);
+                    self.bytes.extend(var.0.to_le_bytes());
+                }
+            },
+            Fd::Number(number) => match i8::try_from(number) {
+                Ok(number) => self.bytes.extend([NUMBER, number as u8]),
+                Err(_) => self.wide(number.to_le_bytes()),
+            },
+        }
+    }
+
+    fn path(&mut self, path: Path) {
+        self.byte(place(&tables::paths(), &path).unwrap_or_default());
+    }
+
+    fn read_size(&mut self, size: u32) {
+        match place(&tables::READ_SIZES, &size) {
+            Some(place) => self.byte(place),
+            None => self.wide(size.to_le_bytes()),
+        }
+    }
+
+    fn wide(&mut self, number: [u8; 4]) {
+        self.byte(WIDE);
+        self.bytes.extend(number);
+    }
+}
