@@ -1,1 +1,32 @@
-fn main() {}
+//! PID 1 of the guest.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use refan_agent::door::{self, Doorbell};
+use refan_agent::init;
+use refan_agent::limits::Limits;
+use refan_agent::panic;
+use refan_agent::supervisor::Supervisor;
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(supervisor) => supervisor.serve(),
+        Err(error) => {
+            // The kernel panics when PID 1 ends, which the host sees.
+            init::say(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<Supervisor> {
+    init::mount_all()?;
+    init::expedite_rcu()?;
+    if init::timer_resolution() != 1 {
+        init::say("high-resolution timers are not active: sleeps end at ticks");
+    }
+    let region = Box::leak(Box::new(door::map_region()?));
+    panic::report_to(region);
+    Ok(Supervisor { doorbell: Doorbell::open()?, region, limits: Limits::read() })
+}

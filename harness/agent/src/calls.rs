@@ -1,0 +1,330 @@
+//! The calls of programs.
+
+use std::ffi::{CStr, CString};
+use std::sync::atomic::Ordering;
+
+use refan_abi::{AuditRule, Events, Response};
+use refan_program::{Call, Program, Task};
+use refan_wire::{Data, FileId};
+
+use crate::files;
+use crate::run::Run;
+use crate::sys::sys;
+
+/// What poll is asked for: `IN | PRI | OUT | RDNORM | WRNORM | RDHUP`.
+const POLLED: i16 = libc::POLLIN
+    | libc::POLLPRI
+    | libc::POLLOUT
+    | libc::POLLRDNORM
+    | libc::POLLWRNORM
+    | libc::POLLRDHUP;
+
+/// Makes a call: what the kernel returned (an error is -errno) and what it wrote.
+///
+/// Where the value of a success is not itself what the call is for, see each one's documentation
+/// at [`Call`]: `poll` returns the events, `epoll`, `sysctl` and `rlimit_nofile` return 0.
+pub fn make(run: &Run<'_>, task: Task, call: &Call) -> (i64, Data) {
+    let number = |fd| run.number(fd);
+    // SAFETY (of all below): no pointers, or pointers to locals of sufficient length.
+    let ret = match call {
+        Call::FanotifyInit { flags, event_flags } => {
+            let flags = run.api.init_bits(*flags);
+            // SAFETY: no pointers.
+            unsafe { sys!(libc::SYS_fanotify_init, flags, event_flags.bits()) }
+        }
+        Call::FanotifyMark { group, flags, mask, path } => {
+            let path = files::c_location(*path);
+            let (flags, mask) = (flags.bits(), mask.bits());
+            let (group, at) = (number(*group), libc::AT_FDCWD);
+            // SAFETY: the path is a C string that lives through the call.
+            unsafe { sys!(libc::SYS_fanotify_mark, group, flags, mask, at, path.as_ptr()) }
+        }
+        Call::OpenQueue { control } => {
+            // SAFETY: the request takes no argument.
+            unsafe { sys!(libc::SYS_ioctl, number(*control), run.api.open_queue_ioctl, 0) }
+        }
+        Call::Read { fd, size } => return read(number(*fd), *size),
+        Call::Pread { fd, size } => return pread(number(*fd), *size),
+        Call::Write { fd, event, response, size } => {
+            respond(number(*fd), number(*event), *response, *size)
+        }
+        // SAFETY: no pointers.
+        Call::Close { fd } => unsafe { sys!(libc::SYS_close, number(*fd)) },
+        // SAFETY: no pointers.
+        Call::Dup { fd } => unsafe { sys!(libc::SYS_dup, number(*fd)) },
+        Call::Poll { fd } => poll(number(*fd)),
+        Call::Epoll { fd } => epoll(number(*fd)),
+        Call::Fionread { fd } => fionread(number(*fd)),
+        // SAFETY: no pointers.
+        Call::GetFl { fd } => unsafe { sys!(libc::SYS_fcntl, number(*fd), libc::F_GETFL) },
+        Call::SetFl { fd, flags } => {
+            // SAFETY: no pointers.
+            unsafe { sys!(libc::SYS_fcntl, number(*fd), libc::F_SETFL, flags.bits()) }
+        }
+        // SAFETY: no pointers.
+        Call::GetFd { fd } => unsafe { sys!(libc::SYS_fcntl, number(*fd), libc::F_GETFD) },
+        Call::Readlink { fd } => return readlink(number(*fd)),
+        Call::Fdinfo { fd } => return fdinfo(number(*fd)),
+        Call::Reopen { fd } => open(&own_file("fd", number(*fd)), libc::O_RDONLY),
+        Call::Open { path, flags } => open(&files::c_location(*path), flags.bits() as i32),
+        Call::Exec { path } => exec(&files::c_location(*path)),
+        Call::Setuid { uid } => setuid(run, task, *uid),
+        Call::Sysctl { name, value } => {
+            let path = format!("/proc/sys/fs/fanotify/{}\0", name.name());
+            write_text(path.as_bytes(), &value.to_string())
+        }
+        Call::RlimitNofile { more } => rlimit_nofile(*more),
+        // A valid program has these only where the executor handles them.
+        Call::Spawn { .. } | Call::Fork | Call::Exit | Call::Kill { .. } | Call::Await { .. } => {
+            -i64::from(libc::ENOSYS)
+        }
+    };
+    (ret, Data::None)
+}
+
+fn read(fd: i32, size: u32) -> (i64, Data) {
+    let mut buffer = vec![0u8; size.min(Program::MAX_READ) as usize];
+    // SAFETY: the buffer is as long as the call is told.
+    let ret = unsafe { sys!(libc::SYS_read, fd, buffer.as_mut_ptr(), buffer.len()) };
+    let Ok(len) = usize::try_from(ret) else { return (ret, Data::None) };
+    buffer.truncate(len);
+    (ret, what_was_read(fd, buffer))
+}
+
+/// Events where the fd has no file type, as the anonymous inode of a group or queue; else bytes.
+fn what_was_read(fd: i32, bytes: Vec<u8>) -> Data {
+    if bytes.is_empty() {
+        return Data::None;
+    }
+    if stat(fd).is_none_or(|stat| stat.st_mode & libc::S_IFMT != 0) {
+        return Data::Bytes(bytes);
+    }
+    let objects = Events::new(&bytes)
+        .map(|event| {
+            let fd = event.ok()?.fd;
+            let stat = if fd >= 0 { stat(fd)? } else { return None };
+            Some(FileId { dev: stat.st_dev, ino: stat.st_ino })
+        })
+        .collect();
+    Data::Events { bytes, objects }
+}
+
+fn stat(fd: i32) -> Option<libc::stat> {
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: the pointer is to a local of the type that the call fills.
+    let ret = unsafe { sys!(libc::SYS_fstat, fd, stat.as_mut_ptr()) };
+    // SAFETY: all zeros is a valid value of the type, so it is initialized either way.
+    (ret == 0).then(|| unsafe { stat.assume_init() })
+}
+
+fn pread(fd: i32, size: u32) -> (i64, Data) {
+    let mut buffer = vec![0u8; size.min(Program::MAX_READ) as usize];
+    // SAFETY: the buffer is as long as the call is told.
+    let ret = unsafe { sys!(libc::SYS_pread64, fd, buffer.as_mut_ptr(), buffer.len(), 0) };
+    let Ok(len) = usize::try_from(ret) else { return (ret, Data::None) };
+    buffer.truncate(len);
+    (ret, if len == 0 { Data::None } else { Data::Bytes(buffer) })
+}
+
+fn respond(fd: i32, event: i32, response: Response, size: Option<u32>) -> i64 {
+    let mut buffer = [0u8; Program::MAX_WRITE as usize];
+    buffer[..4].copy_from_slice(&event.to_ne_bytes());
+    buffer[4..8].copy_from_slice(&response.bits().to_ne_bytes());
+    let mut len = refan_abi::RESPONSE_LEN;
+    if response.contains(Response::INFO) {
+        let rule = AuditRule { rule_number: 0, subject_trust: 0, object_trust: 0 };
+        buffer[len..len + AuditRule::LEN].copy_from_slice(&rule.to_bytes());
+        len += AuditRule::LEN;
+    }
+    let len = size.map_or(len, |size| size as usize).min(buffer.len());
+    // SAFETY: the buffer is at least as long as the call is told.
+    unsafe { sys!(libc::SYS_write, fd, buffer.as_ptr(), len) }
+}
+
+fn poll(fd: i32) -> i64 {
+    let mut asked = libc::pollfd { fd, events: POLLED, revents: 0 };
+    // SAFETY: one element, as the call is told.
+    let ret = unsafe { sys!(libc::SYS_poll, &raw mut asked, 1, 0) };
+    if ret < 0 { ret } else { (asked.revents as u16).into() }
+}
+
+fn epoll(fd: i32) -> i64 {
+    // SAFETY: no pointers.
+    let epoll = unsafe { sys!(libc::SYS_epoll_create1, 0) };
+    if epoll < 0 {
+        return epoll;
+    }
+    let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 };
+    // SAFETY: the event lives through the call.
+    let ret = unsafe { sys!(libc::SYS_epoll_ctl, epoll, libc::EPOLL_CTL_ADD, fd, &raw mut event) };
+    // SAFETY: no pointers.
+    unsafe { sys!(libc::SYS_close, epoll) };
+    ret
+}
+
+fn fionread(fd: i32) -> i64 {
+    let mut bytes = 0i32;
+    // SAFETY: the request writes an int, which lives through the call.
+    let ret = unsafe { sys!(libc::SYS_ioctl, fd, libc::FIONREAD, &raw mut bytes) };
+    if ret < 0 { ret } else { bytes.into() }
+}
+
+/// `/proc/self/fd/N` or `/proc/self/fdinfo/N`.
+fn own_file(folder: &str, fd: i32) -> CString {
+    // No NUL byte comes from these parts.
+    CString::new(format!("/proc/self/{folder}/{fd}")).unwrap_or_default()
+}
+
+fn open(path: &CStr, flags: i32) -> i64 {
+    // SAFETY: a C string that lives through the call.
+    unsafe { sys!(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0o666) }
+}
+
+fn readlink(fd: i32) -> (i64, Data) {
+    readlink_at(&own_file("fd", fd))
+}
+
+fn readlink_at(path: &CStr) -> (i64, Data) {
+    let mut buffer = [0u8; 256];
+    let (target, len) = (buffer.as_mut_ptr(), buffer.len());
+    // SAFETY: path and buffer live through the call; the buffer is as long as it is told.
+    let ret = unsafe { sys!(libc::SYS_readlinkat, libc::AT_FDCWD, path.as_ptr(), target, len) };
+    let Ok(len) = usize::try_from(ret) else { return (ret, Data::None) };
+    (ret, Data::Text(String::from_utf8_lossy(&buffer[..len]).into_owned()))
+}
+
+/// The calling process's pid in the namespace that `/proc` was mounted in: the agent's. 0 if it
+/// cannot be found out.
+pub fn outer_pid() -> i32 {
+    let (_, pid) = readlink_at(c"/proc/self");
+    if let Data::Text(pid) = pid { pid.parse().unwrap_or(0) } else { 0 }
+}
+
+fn fdinfo(fd: i32) -> (i64, Data) {
+    let file = open(&own_file("fdinfo", fd), libc::O_RDONLY);
+    if file < 0 {
+        return (file, Data::None);
+    }
+    let mut bytes = Vec::new();
+    let mut chunk = [0u8; 4096];
+    let ret = loop {
+        // SAFETY: the buffer is as long as the call is told.
+        let ret = unsafe { sys!(libc::SYS_read, file, chunk.as_mut_ptr(), chunk.len()) };
+        match usize::try_from(ret) {
+            Ok(len) if len > 0 => bytes.extend(&chunk[..len]),
+            _ => break ret,
+        }
+    };
+    // SAFETY: no pointers.
+    unsafe { sys!(libc::SYS_close, file) };
+    if ret < 0 {
+        return (ret, Data::None);
+    }
+    (0, Data::Text(fanotify_lines(&String::from_utf8_lossy(&bytes))))
+}
+
+fn fanotify_lines(text: &str) -> String {
+    text.lines().filter(|line| line.starts_with("fanotify")).collect::<Vec<_>>().join("\n")
+}
+
+fn exec(path: &CStr) -> i64 {
+    let arguments = [path.as_ptr(), std::ptr::null()];
+    let environment = [std::ptr::null::<u8>()];
+    let (arguments, environment) = (arguments.as_ptr(), environment.as_ptr());
+    // SAFETY: both arrays end with a null pointer and live until the call returns or replaces
+    // this process.
+    unsafe { sys!(libc::SYS_execve, path.as_ptr(), arguments, environment) }
+}
+
+fn setuid(run: &Run<'_>, task: Task, uid: u16) -> i64 {
+    // SAFETY: no pointers.
+    let ret = unsafe { sys!(libc::SYS_setuid, uid) };
+    if ret == 0 {
+        run.slot(task).uid.store(uid.into(), Ordering::Release);
+    }
+    ret
+}
+
+/// Writes a file of `/proc/sys`, whose name ends with a NUL byte: 0 or -errno.
+fn write_text(path: &[u8], text: &str) -> i64 {
+    let Ok(path) = CStr::from_bytes_with_nul(path) else { return -i64::from(libc::EINVAL) };
+    let file = open(path, libc::O_WRONLY);
+    if file < 0 {
+        return file;
+    }
+    // SAFETY: the text is as long as the call is told.
+    let ret = unsafe { sys!(libc::SYS_write, file, text.as_ptr(), text.len()) };
+    // SAFETY: no pointers.
+    unsafe { sys!(libc::SYS_close, file) };
+    ret.min(0)
+}
+
+/// The limit is on numbers (`RLIMIT_NOFILE` is one more than the highest), and the lowest free
+/// number is always the next: so it is the number that the fd after `more` further ones would get.
+fn rlimit_nofile(more: u8) -> i64 {
+    let is_open = |fd: u32| {
+        // SAFETY: no pointers.
+        let flags = unsafe { sys!(libc::SYS_fcntl, fd, libc::F_GETFD) };
+        flags >= 0
+    };
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let (get, set) = (&raw mut limit, std::ptr::null::<u8>());
+    // SAFETY: the structure lives through the call.
+    let ret = unsafe { sys!(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, set, get) };
+    if ret < 0 {
+        return ret;
+    }
+    limit.rlim_cur = lowest_limit(more, is_open).into();
+    let (set, get) = (&raw const limit, std::ptr::null::<u8>());
+    // SAFETY: as above.
+    unsafe { sys!(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, set, get) }
+}
+
+/// The number of the free fd that has `more` free ones below it.
+fn lowest_limit(more: u8, is_open: impl Fn(u32) -> bool) -> u32 {
+    let mut left = more;
+    let mut number = 0;
+    loop {
+        if !is_open(number) {
+            if left == 0 {
+                return number;
+            }
+            left -= 1;
+        }
+        number += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn the_limit_leaves_room_for_just_so_many() {
+        let open = [0, 1, 3, 7];
+        let is_open = |fd| open.contains(&fd);
+        assert_eq!(lowest_limit(0, is_open), 2);
+        assert_eq!(lowest_limit(1, is_open), 4);
+        assert_eq!(lowest_limit(4, is_open), 8);
+    }
+
+    #[test]
+    fn fdinfo_keeps_the_lines_of_fanotify() {
+        let text = "pos:\t0\nfanotify flags:8 event-flags:0\nfanotify ino:1 mask:1\nscm_fds: 0\n";
+        assert_eq!(fanotify_lines(text), "fanotify flags:8 event-flags:0\nfanotify ino:1 mask:1");
+    }
+
+    #[test]
+    fn files_are_told_from_queues() {
+        let file = std::fs::File::open("/proc/self/exe").expect("itself");
+        let (ret, data) = read(file.as_raw_fd(), 4);
+        assert_eq!((ret, data), (4, Data::Bytes(b"\x7fELF".to_vec())));
+        let (ret, data) = pread(-1, 4);
+        assert_eq!((ret, data), (-9, Data::None));
+        assert_eq!(poll(-1), 0);
+        assert_eq!(epoll(file.as_raw_fd()), -1);
+        let (ret, data) = readlink(-1);
+        assert_eq!((ret, data), (-2, Data::None));
+    }
+}

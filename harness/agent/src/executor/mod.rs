@@ -1,0 +1,283 @@
+//! The coordinator of a run: makes the tasks, orders their steps and watches what becomes of them.
+//! It makes none of the program's calls itself.
+
+mod observe;
+mod setup;
+
+use std::fs::File;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context, Result, anyhow, bail};
+use refan_abi::ApiValues;
+use refan_program::{Call, Program, Step, Task};
+use refan_wire::{GuestRegion, Record, Skip, TaskEnd};
+use rustix::process::{Pid, WaitOptions, WaitStatus};
+
+use crate::limits::Limits;
+use crate::run::{Run, State};
+use crate::sys::{self, sys};
+use crate::task::{self, Origin};
+
+use observe::Drainer;
+use setup::Files;
+
+/// What a run leaves behind in the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leavings {
+    /// Nothing.
+    None,
+    /// Tasks that do not die: their memory must stay.
+    Tasks,
+}
+
+impl Leavings {
+    /// As the coordinator's exit status.
+    pub fn status(self) -> i32 {
+        if self == Self::None { 0 } else { 1 }
+    }
+
+    /// From that.
+    pub fn from_status(status: Option<i32>) -> Self {
+        if status == Some(0) { Self::None } else { Self::Tasks }
+    }
+}
+
+/// Runs a program, as a process that does nothing else before or after.
+pub fn run(region: &GuestRegion, api: ApiValues, program: &[u8], limits: &Limits) -> Leavings {
+    let run = Run::new(region, api, Program::decode(program));
+    let outcome = Files::mount(&run.program)
+        .and_then(|files| Coordinator::new(&run).map(|coordinator| (files, coordinator)))
+        .and_then(|(files, mut coordinator)| {
+            let stepped = coordinator.all_steps(&files);
+            let stuck = coordinator.end();
+            let restored = restore_limits(&run.program, limits);
+            let stuck = stuck?;
+            if !stuck.is_empty() {
+                run.record(&Record::Stuck { tasks: stuck });
+                return Ok(Leavings::Tasks);
+            }
+            files.unmount().and(restored).and(stepped)?;
+            run.record(&Record::End { at: sys::now() });
+            Ok(Leavings::None)
+        });
+    outcome.unwrap_or_else(|error| {
+        run.record(&Record::Broken { what: format!("{error:#}") });
+        Leavings::Tasks
+    })
+}
+
+fn restore_limits(program: &Program, limits: &Limits) -> Result<()> {
+    let changes = |step: &Step| matches!(step.call.innermost(), Call::Sysctl { .. });
+    if program.steps.iter().any(changes) { limits.restore() } else { Ok(()) }
+}
+
+/// Waits for the end of a child.
+pub fn wait_for(pid: i32) -> Result<WaitStatus> {
+    let pid = Pid::from_raw(pid).context("no pid to wait for")?;
+    let ended = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+    let (_, status) =
+        ended.with_context(|| format!("waiting for process {pid:?}"))?.context("no child")?;
+    Ok(status)
+}
+
+/// What the coordinator knows of a task.
+#[derive(Default)]
+struct Known {
+    life: Life,
+    /// Killed, so whatever it sleeps in may be its end.
+    dying: bool,
+    /// `/proc/PID/syscall`, once it was needed.
+    syscall: Option<File>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Life {
+    #[default]
+    Unborn,
+    Alive,
+    Ended,
+}
+
+struct Coordinator<'a> {
+    run: &'a Run<'a>,
+    known: Vec<Known>,
+    drainer: Drainer,
+    loadavg: File,
+    processors: usize,
+}
+
+impl<'a> Coordinator<'a> {
+    /// Makes the namespaces' first process and the task `main`.
+    fn new(run: &'a Run<'a>) -> Result<Self> {
+        observe::lower_priority()?;
+        let loadavg = File::open("/proc/loadavg").context("opening /proc/loadavg")?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let drainer = Drainer::start()?;
+        let known = run.slots.iter().map(|_| Known::default()).collect();
+        Ok(Self { run, known, drainer, loadavg, processors })
+    }
+
+    /// Makes the steps in turn.
+    fn all_steps(&mut self, files: &Files) -> Result<()> {
+        self.run.record(&Record::Begin { at: sys::now() });
+        for (path, id) in files.ids()? {
+            self.run.record(&Record::File { path: path.to_string(), id });
+        }
+        self.start(Task::MAIN, Origin::Main)?;
+        for (index, step) in self.run.program.steps.iter().enumerate() {
+            self.step(index as u16, step)?;
+            if self.run.trace_is_full() {
+                bail!("the program was stopped at step {index}: the trace is full");
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, index: u16, step: &Step) -> Result<()> {
+        let releases = match &step.call {
+            Call::Await { .. } => false,
+            Call::Kill { task } => return self.kill_step(index, *task),
+            call => {
+                if let Some(why) = self.obstacle(step.task) {
+                    self.run.record(&Record::Skipped { step: index, why });
+                    return Ok(());
+                }
+                match (call, &step.bind) {
+                    (Call::Spawn { .. }, refan_program::Bind::Task(task)) => {
+                        self.run.slot(*task).preset(index);
+                        self.start(*task, Origin::Spawned { spawner: step.task })?;
+                        true
+                    }
+                    (call, _) => {
+                        self.run.slot(step.task).order(index);
+                        matches!(call, Call::Close { .. } | Call::Exit)
+                    }
+                }
+            }
+        };
+        let blocked = self.settle(releases)?;
+        self.quiet(index, &blocked);
+        Ok(())
+    }
+
+    fn quiet(&self, step: u16, blocked: &[Task]) {
+        let blocked = blocked.iter().map(|task| task.0).collect();
+        self.run.record(&Record::Quiet { step, at: sys::now(), blocked });
+    }
+
+    /// Why a task cannot make a step.
+    fn obstacle(&self, task: Task) -> Option<Skip> {
+        if self.known[usize::from(task.0)].life != Life::Alive {
+            Some(Skip::Gone)
+        } else if self.run.slot(task).state() != State::Idle {
+            Some(Skip::Busy)
+        } else {
+            None
+        }
+    }
+
+    fn start(&mut self, task: Task, origin: Origin) -> Result<()> {
+        // SAFETY: `Coordinator::end` sees to it that no task outlives the run, or else the
+        // memory is given up.
+        let pid = unsafe { task::start(self.run, task, origin) };
+        if pid < 0 {
+            bail!("starting task {}: clone returned {pid}", self.run.program.task_name(task));
+        }
+        self.run.slot(task).outer_pid.store(pid as i32, Ordering::Release);
+        self.known[usize::from(task.0)].life = Life::Alive;
+        Ok(())
+    }
+
+    fn kill_step(&mut self, index: u16, victim: Task) -> Result<()> {
+        if self.known[usize::from(victim.0)].life != Life::Alive {
+            self.run.record(&Record::Skipped { step: index, why: Skip::Gone });
+            return Ok(());
+        }
+        self.run.record(&Record::Enter { step: index, task: Task::MAIN.0, at: sys::now() });
+        self.kill(victim)?;
+        let blocked = self.settle(true)?;
+        if self.known[usize::from(victim.0)].life == Life::Ended {
+            self.run.record(&Record::Exit {
+                step: index,
+                task: Task::MAIN.0,
+                at: sys::now(),
+                ret: 0,
+                data: refan_wire::Data::None,
+            });
+        }
+        self.quiet(index, &blocked);
+        Ok(())
+    }
+
+    fn kill(&mut self, victim: Task) -> Result<()> {
+        self.known[usize::from(victim.0)].dying = true;
+        let pid = self.run.slot(victim).outer_pid.load(Ordering::Acquire);
+        // SAFETY: no pointers. The task is not reaped, so the pid is still its own.
+        match unsafe { sys!(libc::SYS_kill, pid, libc::SIGKILL) } {
+            0 => Ok(()),
+            error => Err(anyhow!("killing process {pid}: kill returned {error}")),
+        }
+    }
+
+    /// Ends everything that is left. Returns the tasks that do not end.
+    fn end(&mut self) -> Result<Vec<u8>> {
+        let alive = || (0..self.known.len() as u8).map(Task);
+        let alive: Vec<Task> =
+            alive().filter(|task| self.known[usize::from(task.0)].life == Life::Alive).collect();
+        for task in alive {
+            self.kill(task)?;
+        }
+        let left = self.settle(true)?;
+        if left.is_empty() {
+            self.drainer.stop()?;
+        }
+        Ok(left.into_iter().map(|task| task.0).collect())
+    }
+
+    /// Takes note of the tasks that have ended, and of those that tasks have forked.
+    fn take_note(&mut self) -> Result<()> {
+        for (known, slot) in self.known.iter_mut().zip(&self.run.slots) {
+            if known.life == Life::Unborn && slot.outer_pid.load(Ordering::Acquire) > 0 {
+                known.life = Life::Alive;
+            }
+        }
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => self.ended(pid.as_raw_nonzero().get(), status)?,
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(error).context("waiting for tasks"),
+            }
+        }
+    }
+
+    fn ended(&mut self, pid: i32, status: WaitStatus) -> Result<()> {
+        let slots = self.run.slots.iter();
+        let mut slots = slots.map(|slot| slot.outer_pid.load(Ordering::Acquire));
+        let Some(index) = slots.position(|of_task| of_task == pid) else {
+            bail!("process {pid}, which is no task, ended as {status:?}");
+        };
+        let task = Task(index as u8);
+        self.known[index].life = Life::Ended;
+        self.known[index].syscall = None;
+        let at = sys::now();
+        let slot = self.run.slot(task);
+        let call = self.run.program.steps.get(usize::from(slot.step())).map(|step| &step.call);
+        let call = call.map(Call::innermost);
+        let succeeded = match slot.state() {
+            // It has become another program, which cannot speak for itself.
+            State::Calling => matches!(call, Some(Call::Exec { .. })),
+            State::Leaving => matches!(call, Some(Call::Exit)),
+            State::Idle => false,
+        };
+        if succeeded && status.exit_status() == Some(0) {
+            let (step, data) = (slot.step(), refan_wire::Data::None);
+            self.run.record(&Record::Exit { step, task: task.0, at, ret: 0, data });
+        }
+        let end = match (status.exit_status(), status.terminating_signal()) {
+            (Some(status), _) => TaskEnd::Exited(status),
+            (None, signal) => TaskEnd::Signaled(signal.unwrap_or_default()),
+        };
+        self.run.record(&Record::TaskEnded { task: task.0, at, end });
+        Ok(())
+    }
+}

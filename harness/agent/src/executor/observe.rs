@@ -1,0 +1,255 @@
+//! When a step is over, and which tasks are then blocked. No timer decides it.
+//!
+//! After a step the coordinator waits until every task is idle (it says so itself), ended and
+//! reaped, or *blocked*: asleep in the kernel with nothing left that could wake it but another step.
+//! The argument for the last:
+//!
+//! 1. *Nothing runs.* The coordinator has the lowest priority there is (`SCHED_IDLE`), and it
+//!    looks when `/proc/loadavg` counts itself as the only runnable thread of all processors, kernel
+//!    threads included. So no kernel worker is in the middle of anything, and no task is awake.
+//! 2. *The task sleeps.* `/proc/PID/syscall` tells the call of a task only if the task is off
+//!    its processor and is not switched in while the kernel looks (`task_current_syscall()` in
+//!    `lib/syscall.c` compares the count of switches), else it says `running`.
+//! 3. *No time will wake it.* Sleeps that end by themselves are those that wait for deferred work.
+//!    Grace periods of RCU and SRCU are expedited ([`crate::init::expedite_rcu`]): workers drive
+//!    them without timers, so they count as running in 1. What is left is fsnotify's reaper of
+//!    marks, which starts a tick late (`FSNOTIFY_REAPER_DELAY`). Only the release of a group waits
+//!    for it, in close, exit or death; reads, opens and exec wait for an event or an answer alone.
+//!    So when a task sleeps in anything but these, or dies, the helper process makes and closes an
+//!    inotify group, which returns when the reaper has run (`fsnotify_destroy_group()` calls
+//!    `fsnotify_wait_marks_destroyed()`). A task whose count of switches is the same before and
+//!    after that waits for something else: for another task.
+//!
+//! With several processors a wake-up can be on its way from one to another at the moment of the
+//! look; there the same must be seen twice, with the same counts of switches.
+//!
+//! The helper is a process of its own because a kernel under test can make it hang. The wait for it
+//! has a limit, and reaching it is reported as the failure that it is.
+
+use std::ffi::c_void;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context, Result, bail};
+use refan_program::Task;
+use rustix::process::Signal;
+
+use super::{Coordinator, Life, wait_for};
+use crate::run::{Slot, State};
+use crate::stack::Stack;
+use crate::sys::sys;
+use crate::task;
+
+/// Seconds of guest time after which deferred work counts as hanging: thousands of times what it
+/// takes.
+const DRAIN_LIMIT: i64 = 30;
+
+/// Makes the calling process run only when no other thread wants its processor; its children are of
+/// normal priority again (`sched(7)`).
+pub fn lower_priority() -> Result<()> {
+    let param = libc::sched_param { sched_priority: 0 };
+    let policy = libc::SCHED_IDLE | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: the structure lives through the call.
+    match unsafe { sys!(libc::SYS_sched_setscheduler, 0, policy, &raw const param) } {
+        0 => Ok(()),
+        error => bail!("lowering the coordinator's priority: sched_setscheduler returned {error}"),
+    }
+}
+
+/// A task that was seen asleep in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sleeper {
+    task: Task,
+    /// Its count of switches, where it is needed.
+    switches: Option<u64>,
+    /// Whether deferred work may be what it waits for.
+    may_move: bool,
+}
+
+impl Coordinator<'_> {
+    /// Waits until nothing moves any more. Returns the tasks that are blocked then. `drain` says
+    /// that deferred work is to be waited for in any case.
+    pub(super) fn settle(&mut self, drain: bool) -> Result<Vec<Task>> {
+        let mut drain = drain;
+        let mut drained = None;
+        loop {
+            let Some(asleep) = self.look()? else {
+                rustix::thread::sched_yield();
+                continue;
+            };
+            if drain
+                || asleep.iter().any(|sleeper| sleeper.may_move)
+                    && drained.as_ref() != Some(&asleep)
+            {
+                self.drainer.drain()?;
+                drain = false;
+                drained = Some(asleep);
+            } else if self.processors == 1 || self.look()?.as_ref() == Some(&asleep) {
+                return Ok(asleep.into_iter().map(|sleeper| sleeper.task).collect());
+            }
+        }
+    }
+
+    /// Who is asleep in a call; `None` when something moves.
+    fn look(&mut self) -> Result<Option<Vec<Sleeper>>> {
+        if self.others_run()? {
+            return Ok(None);
+        }
+        self.take_note()?;
+        let mut asleep = Vec::new();
+        for index in 0..self.known.len() {
+            let task = Task(index as u8);
+            if self.known[index].life == Life::Alive && self.run.slot(task).state() != State::Idle {
+                match self.sleeper(task)? {
+                    Some(sleeper) => asleep.push(sleeper),
+                    None => return Ok(None),
+                }
+            }
+        }
+        Ok((asleep.is_empty() || !self.others_run()?).then_some(asleep))
+    }
+
+    /// Whether any thread but this one is runnable, on any processor.
+    fn others_run(&self) -> Result<bool> {
+        let mut buffer = [0; 128];
+        let len = self.loadavg.read_at(&mut buffer, 0).context("reading /proc/loadavg")?;
+        let text = String::from_utf8_lossy(&buffer[..len]);
+        let running = running_threads(&text);
+        Ok(running.with_context(|| format!("/proc/loadavg says {text:?}"))? > 1)
+    }
+
+    /// How a task sleeps; `None` when it does not.
+    fn sleeper(&mut self, task: Task) -> Result<Option<Sleeper>> {
+        let slot = self.run.slot(task);
+        let known = &mut self.known[usize::from(task.0)];
+        let pid = slot.outer_pid.load(Ordering::Acquire);
+        let file = match &mut known.syscall {
+            Some(file) => file,
+            none => {
+                let path = format!("/proc/{pid}/syscall");
+                none.insert(File::open(&path).with_context(|| format!("opening {path}"))?)
+            }
+        };
+        let mut buffer = [0; 256];
+        // A process that is just ending has no such file any more; it will be reaped.
+        let Ok(len) = file.read_at(&mut buffer, 0) else { return Ok(None) };
+        let Some(call) = call_of(&String::from_utf8_lossy(&buffer[..len])) else { return Ok(None) };
+        let may_move = known.dying || slot.state() == State::Leaving || !waits_for_tasks(call);
+        let switches = if may_move || self.processors > 1 { Some(switches(pid)?) } else { None };
+        Ok(Some(Sleeper { task, switches, may_move }))
+    }
+}
+
+/// Whether a sleep in this call can only be one for an event or for an answer.
+fn waits_for_tasks(call: i64) -> bool {
+    [libc::SYS_read, libc::SYS_pread64, libc::SYS_openat, libc::SYS_execve].contains(&call)
+}
+
+/// The fourth field of `/proc/loadavg` (`proc_loadavg(5)`).
+fn running_threads(text: &str) -> Option<u32> {
+    text.split(' ').nth(3)?.split_once('/')?.0.parse().ok()
+}
+
+/// The call that a task sleeps in by its `/proc/PID/syscall`: `running` is none, and -1 is not in
+/// a call, which a task that sleeps can only be while it dies.
+fn call_of(text: &str) -> Option<i64> {
+    text.split_whitespace().next()?.parse().ok()
+}
+
+/// How often a process has left its processor.
+fn switches(pid: i32) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    sum_of_switches(&text).with_context(|| format!("{path} has no counts of switches"))
+}
+
+fn sum_of_switches(status: &str) -> Option<u64> {
+    let count = |name: &str| -> Option<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().parse().ok()
+    };
+    Some(count("voluntary_ctxt_switches:")? + count("nonvoluntary_ctxt_switches:")?)
+}
+
+/// The helper: the first process of the program's pid namespace, whose end is the end of all
+/// others, and which waits for deferred work of fsnotify on the coordinator's behalf.
+pub(super) struct Drainer {
+    slot: &'static Slot,
+    pid: i32,
+}
+
+impl Drainer {
+    /// Makes the process.
+    pub(super) fn start() -> Result<Self> {
+        // Given up to the arena: the process uses it until it is killed.
+        let slot = Box::leak(Box::<Slot>::default());
+        let argument = std::ptr::from_mut(slot).cast();
+        // SAFETY: `help` uses only the slot, and this stack is no other process's.
+        let pid = unsafe { task::spawn(help, Stack::HELPER, 0, argument) };
+        if pid < 0 {
+            bail!("starting the helper: clone returned {pid}");
+        }
+        Ok(Self { slot, pid: pid as i32 })
+    }
+
+    /// Returns when the deferred work that was there at the call is done.
+    fn drain(&self) -> Result<()> {
+        self.slot.order(0);
+        if !self.slot.wait_done(DRAIN_LIMIT) {
+            bail!("fsnotify's deferred work is not done after {DRAIN_LIMIT} s: the kernel hangs");
+        }
+        Ok(())
+    }
+
+    /// Ends the process and with it whatever is left in its pid namespace.
+    pub(super) fn stop(&self) -> Result<()> {
+        let pid = rustix::process::Pid::from_raw(self.pid).context("the helper has no pid")?;
+        rustix::process::kill_process(pid, Signal::KILL).context("killing the helper")?;
+        wait_for(self.pid).map(drop)
+    }
+}
+
+extern "C" fn help(slot: *mut c_void) -> i32 {
+    // SAFETY: what `start` passed; never freed while this process lives.
+    let slot = unsafe { &*slot.cast::<Slot>() };
+    // SAFETY: no pointers. The helper must not outlive a coordinator that fails.
+    unsafe {
+        sys!(libc::SYS_close_range, 0, u32::MAX, 0);
+        sys!(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+    }
+    loop {
+        slot.next_order();
+        // SAFETY: no pointers.
+        unsafe {
+            let group = sys!(libc::SYS_inotify_init1, 0);
+            sys!(libc::SYS_close, group);
+        }
+        slot.done();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_proc_says_is_read() {
+        assert_eq!(running_threads("0.00 0.01 0.05 2/45 77\n"), Some(2));
+        assert_eq!(running_threads("garbage"), None);
+        assert_eq!(call_of("running\n"), None);
+        assert_eq!(call_of("0 0x3 0x7ffe 0x1000 0x0 0x0 0x0 0x7ffe 0x40\n"), Some(0));
+        assert_eq!(call_of("-1 0x0 0x0\n"), Some(-1));
+        let status = "Name:\tx\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t3\n";
+        assert_eq!(sum_of_switches(status), Some(15));
+        assert_eq!(sum_of_switches("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn the_test_itself_is_seen_as_it_is() {
+        let pid = std::process::id() as i32;
+        assert!(switches(pid).expect("counts") > 0);
+        let text = std::fs::read_to_string("/proc/loadavg").expect("a text");
+        assert!(running_threads(&text).expect("a count") > 0);
+    }
+}

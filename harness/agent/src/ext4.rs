@@ -1,0 +1,37 @@
+//! The ext4 of a program's `ext` files, which raise `FAN_PRE_ACCESS`; tmpfs does not.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rustix::mount::MountFlags;
+
+/// The file system with its files as they are when a program starts. `make-ext4-image.sh` makes it.
+static IMAGE: &[u8] = include_bytes!("ext4.img");
+const RAM_DISK: &str = "/dev/ram0";
+
+/// Puts the image on the RAM disk and mounts it.
+pub fn mount(at: &str) -> Result<()> {
+    // The device's node is there only with CONFIG_BLK_DEV_RAM; nothing else may be made instead.
+    let disk = fs::OpenOptions::new().write(true).open(Path::new(RAM_DISK));
+    let write = disk.and_then(|mut disk| std::io::Write::write_all(&mut disk, IMAGE));
+    write.with_context(|| format!("writing a file system to {RAM_DISK}"))?;
+    rustix::mount::mount(RAM_DISK, at, c"ext4", MountFlags::empty(), None)
+        .with_context(|| format!("mounting {RAM_DISK} on {at} as ext4"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use refan_program::{Path as ProgramPath, PathKind};
+
+    #[test]
+    fn the_image_holds_the_files() {
+        // Superblock at 1024, its magic number at byte 56 (Documentation/filesystems/ext4).
+        assert_eq!(IMAGE[1024 + 56..1024 + 58], [0x53, 0xef]);
+        for path in ProgramPath::all().filter(|path| path.kind == PathKind::Ext) {
+            let contents = path.contents().expect("a file with contents");
+            assert!(IMAGE.windows(contents.len()).any(|bytes| bytes == contents), "{path}");
+        }
+    }
+}

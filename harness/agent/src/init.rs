@@ -1,0 +1,59 @@
+//! What PID 1 does first: kernel file systems and a console.
+
+use std::ffi::CStr;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use rustix::mount::MountFlags;
+
+use crate::files;
+
+/// Mounts the kernel's file systems and makes the folders that runs mount theirs on.
+pub fn mount_all() -> Result<()> {
+    let mounts: [(&str, &CStr); 3] =
+        [("/proc", c"proc"), ("/sys", c"sysfs"), ("/dev", c"devtmpfs")];
+    for (at, kind) in mounts {
+        make_folder(at)?;
+        let doing = || format!("mounting {} on {at}", kind.to_string_lossy());
+        rustix::mount::mount(kind, at, kind, MountFlags::empty(), None).with_context(doing)?;
+    }
+    make_folder(files::TMPFS)?;
+    make_folder(files::EXT4)
+}
+
+fn make_folder(path: &str) -> Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(error).context(format!("making {path}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Grace periods of RCU then need neither ticks nor idle time, which is part of the proof that a
+/// sleeping task is blocked ([`crate::executor`]); it also makes closing groups fast.
+pub fn expedite_rcu() -> Result<()> {
+    const SWITCH: &str = "/sys/kernel/rcu_expedited";
+    fs::write(SWITCH, "1").with_context(|| format!("writing {SWITCH}"))
+}
+
+/// Writes a line to the console.
+pub fn say(line: &str) {
+    let console = OpenOptions::new().write(true).open("/dev/console");
+    // Without a console there is nobody to tell.
+    let _ = console.and_then(|mut console| writeln!(console, "refan-agent: {line}"));
+}
+
+/// Resolution of `CLOCK_MONOTONIC` timers in nanoseconds; 1 with high-resolution timers
+/// (`clock_getres(2)`).
+pub fn timer_resolution() -> u64 {
+    let resolution = rustix::time::clock_getres(rustix::time::ClockId::Monotonic);
+    resolution.tv_sec as u64 * 1_000_000_000 + resolution.tv_nsec as u64
+}
+
+/// Switches the machine off.
+pub fn power_off() -> Result<()> {
+    rustix::fs::sync();
+    rustix::system::reboot(rustix::system::RebootCommand::PowerOff).context("powering off")
+}

@@ -1,0 +1,19 @@
+//! The guest's side: PID 1, the executor of programs and the calls that they make.
+
+pub mod arena;
+pub mod calls;
+pub mod door;
+pub mod elf;
+pub mod executor;
+pub mod ext4;
+pub mod files;
+pub mod futex;
+pub mod init;
+pub mod limits;
+pub mod panic;
+pub mod probe;
+pub mod run;
+pub mod stack;
+pub mod supervisor;
+pub mod sys;
+pub mod task;

@@ -1,0 +1,145 @@
+//! What the coordinator and the tasks of one run share.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+
+use refan_abi::ApiValues;
+use refan_program::{Fd, Program, Task, Var};
+use refan_wire::{GuestRegion, Record};
+
+use crate::futex;
+
+/// One run of a program.
+pub struct Run<'a> {
+    /// The feature's numbers.
+    pub api: ApiValues,
+    /// What is run.
+    pub program: Program,
+    /// One for each task of the program.
+    pub slots: Vec<Slot>,
+    region: &'a GuestRegion,
+    vars: Vec<AtomicI32>,
+    trace_full: AtomicBool,
+}
+
+impl<'a> Run<'a> {
+    /// A run that has not begun.
+    pub fn new(region: &'a GuestRegion, api: ApiValues, program: Program) -> Self {
+        let slots = program.tasks.iter().map(|_| Slot::default()).collect();
+        let vars = program.vars.iter().map(|_| AtomicI32::new(-1)).collect();
+        Self { api, program, slots, region, vars, trace_full: AtomicBool::new(false) }
+    }
+
+    /// Writes a record, or notes that there is no room for it.
+    pub fn record(&self, record: &Record) {
+        if self.region.record(record).is_err() {
+            self.trace_full.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether a record found no room.
+    pub fn trace_is_full(&self) -> bool {
+        self.trace_full.load(Ordering::Acquire)
+    }
+
+    /// The number that an fd of a call stands for.
+    pub fn number(&self, fd: Fd) -> i32 {
+        match fd {
+            Fd::Number(number) => number,
+            Fd::Var(Var(var)) => {
+                self.vars.get(usize::from(var)).map_or(-1, |var| var.load(Ordering::Acquire))
+            }
+        }
+    }
+
+    /// Fills a variable.
+    pub fn fill(&self, var: Var, number: i32) {
+        if let Some(var) = self.vars.get(usize::from(var.0)) {
+            var.store(number, Ordering::Release);
+        }
+    }
+
+    /// The slot of a task, which is one of this program's.
+    pub fn slot(&self, task: Task) -> &Slot {
+        &self.slots[usize::from(task.0)]
+    }
+}
+
+/// How the coordinator and one task speak to each other.
+#[derive(Default)]
+pub struct Slot {
+    state: AtomicU32,
+    step: AtomicU32,
+    /// Its pid in the program's pid namespace.
+    pub pid: AtomicI32,
+    /// Its pid as the agent sees it, once known.
+    pub outer_pid: AtomicI32,
+    /// Its user.
+    pub uid: AtomicU32,
+}
+
+/// What a task is doing, as it says itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It waits for an order.
+    Idle,
+    /// It has an order and has not written what came of it.
+    Calling,
+    /// It has written that and makes no further calls of the program: it is about to exit.
+    Leaving,
+}
+
+impl Slot {
+    /// What the task is doing.
+    pub fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            0 => State::Idle,
+            1 => State::Calling,
+            _ => State::Leaving,
+        }
+    }
+
+    /// Says what the task is doing.
+    pub fn set_state(&self, state: State) {
+        self.state.store(state as u32, Ordering::Release);
+    }
+
+    /// The step that the task was ordered to make last.
+    pub fn step(&self) -> u16 {
+        self.step.load(Ordering::Acquire) as u16
+    }
+
+    /// Notes the step that a task that is about to be made will make; it waits for no order.
+    pub fn preset(&self, step: u16) {
+        self.step.store(step.into(), Ordering::Release);
+        self.set_state(State::Calling);
+    }
+
+    /// Orders an idle task to make a step.
+    pub fn order(&self, step: u16) {
+        self.preset(step);
+        futex::wake(&self.state);
+    }
+
+    /// Waits, as the task, for an order: the step to make.
+    pub fn next_order(&self) -> u16 {
+        while self.state() == State::Idle {
+            futex::wait(&self.state, State::Idle as u32, None);
+        }
+        self.step()
+    }
+
+    /// Says, as the task, that the order is done.
+    pub fn done(&self) {
+        self.set_state(State::Idle);
+        futex::wake(&self.state);
+    }
+
+    /// Waits until the order is done, but no longer than this many seconds; says whether it is.
+    pub fn wait_done(&self, seconds: i64) -> bool {
+        let state = self.state.load(Ordering::Acquire);
+        if state != State::Idle as u32 {
+            futex::wait(&self.state, state, Some(seconds));
+        }
+        self.state() == State::Idle
+    }
+}

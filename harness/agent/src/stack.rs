@@ -1,0 +1,41 @@
+//! Stacks for the processes that share PID 1's memory.
+
+use std::cell::UnsafeCell;
+use std::ffi::c_void;
+
+use refan_program::{Program, Task};
+
+/// Bytes of one. Only pages that are touched cost memory.
+const SIZE: usize = 256 << 10;
+/// One for each task, and for coordinator and helper.
+const COUNT: usize = Program::MAX_TASKS + 2;
+
+#[repr(C, align(4096))]
+struct Memory(UnsafeCell<[[u8; SIZE]; COUNT]>);
+
+// SAFETY: each stack is used by the one process that it was given to.
+unsafe impl Sync for Memory {}
+
+static MEMORY: Memory = Memory(UnsafeCell::new([[0; SIZE]; COUNT]));
+
+/// One of the stacks.
+#[derive(Clone, Copy, Debug)]
+pub struct Stack(usize);
+
+impl Stack {
+    /// The coordinator's.
+    pub const COORDINATOR: Self = Self(Program::MAX_TASKS);
+    /// The helper's.
+    pub const HELPER: Self = Self(Program::MAX_TASKS + 1);
+
+    /// A task's, of a valid program.
+    pub fn of_task(task: Task) -> Self {
+        Self(usize::from(task.0).min(Program::MAX_TASKS - 1))
+    }
+
+    /// Its upper end, where it begins.
+    pub fn top(self) -> *mut c_void {
+        // SAFETY: the index is below COUNT, so this points at most one past the end.
+        unsafe { MEMORY.0.get().cast::<u8>().add((self.0 + 1) * SIZE).cast() }
+    }
+}

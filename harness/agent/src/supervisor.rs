@@ -1,0 +1,121 @@
+//! PID 1 once everything is set up: takes jobs, has them done and stops at the doorbell.
+
+use std::ffi::c_void;
+
+use refan_abi::ApiValues;
+use refan_wire::{GuestRegion, Job, Record};
+
+use crate::arena::ARENA;
+use crate::door::Doorbell;
+use crate::executor::{self, Leavings};
+use crate::limits::Limits;
+use crate::stack::Stack;
+use crate::{init, probe, sys, task};
+
+/// What PID 1 works with.
+pub struct Supervisor {
+    /// The way to stop.
+    pub doorbell: Doorbell,
+    /// The memory that jobs come in and traces go out by.
+    pub region: &'static GuestRegion,
+    /// What fanotify's limits were at boot.
+    pub limits: Limits,
+}
+
+/// What the coordinator's process is given.
+struct Order<'a> {
+    supervisor: &'a Supervisor,
+    api: ApiValues,
+    program: Vec<u8>,
+}
+
+impl Supervisor {
+    /// Serves the host for ever. The first ring says that the guest is ready.
+    pub fn serve(&self) -> ! {
+        let mark = ARENA.mark();
+        let mut answered = 0;
+        loop {
+            self.doorbell.ring();
+            let number = self.region.job_number();
+            if number == answered {
+                continue;
+            }
+            let leavings = self.answer_job();
+            answered = number;
+            self.region.answer(number);
+            reap_orphans();
+            if leavings == Leavings::None {
+                // SAFETY: the job is done, nothing of it is kept, and no process of it is left.
+                unsafe { ARENA.reset(mark) };
+            }
+        }
+    }
+
+    fn answer_job(&self) -> Leavings {
+        match self.region.job() {
+            Ok(Job::Probe { api: (init_flag, open_queue_ioctl) }) => {
+                self.record(&probe::probe(ApiValues { init_flag, open_queue_ioctl }));
+                Leavings::None
+            }
+            Ok(Job::Run { api: (init_flag, open_queue_ioctl), program }) => {
+                let api = ApiValues { init_flag, open_queue_ioctl };
+                self.run(Order { supervisor: self, api, program })
+            }
+            Ok(Job::PowerOff) => {
+                if let Err(error) = init::power_off() {
+                    self.broken(format!("{error:#}"));
+                }
+                Leavings::None
+            }
+            Err(error) => {
+                self.broken(error.to_string());
+                Leavings::None
+            }
+        }
+    }
+
+    /// Has a program run by a process of its own, the coordinator, and waits for its end.
+    fn run(&self, order: Order<'_>) -> Leavings {
+        let argument = (&raw const order).cast_mut().cast();
+        // SAFETY: the order lives until the coordinator has ended, which this function waits for;
+        // meanwhile PID 1 does nothing else, so the coordinator has the thread-local area alone.
+        let pid = unsafe { task::spawn(coordinate, Stack::COORDINATOR, 0, argument) };
+        if pid < 0 {
+            self.broken(format!("starting the coordinator: clone returned {pid}"));
+            return Leavings::None;
+        }
+        match executor::wait_for(pid as i32) {
+            Ok(status) if status.exited() => Leavings::from_status(status.exit_status()),
+            ended => {
+                self.broken(format!("the coordinator ended as {ended:?}"));
+                if let Err(error) = self.limits.restore() {
+                    self.broken(format!("{error:#}"));
+                }
+                Leavings::Tasks
+            }
+        }
+    }
+
+    fn record(&self, record: &Record) {
+        if self.region.record(record).is_err() {
+            init::say("the trace is full");
+        }
+    }
+
+    fn broken(&self, what: String) {
+        init::say(&what);
+        self.record(&Record::Broken { what });
+    }
+}
+
+extern "C" fn coordinate(order: *mut c_void) -> i32 {
+    // SAFETY: the supervisor keeps the order until this process has ended.
+    let Order { supervisor, api, program } = unsafe { &*order.cast::<Order<'_>>() };
+    let leavings = executor::run(supervisor.region, *api, program, &supervisor.limits);
+    sys::exit(leavings.status())
+}
+
+/// Reaps what has become a child of PID 1 because its parent has ended.
+fn reap_orphans() {
+    while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
+}

@@ -1,0 +1,233 @@
+//! The tasks of a program, from their own side.
+//!
+//! Every task is a process (thread group) of its own with a table of file descriptors of its own,
+//! but all share the memory of PID 1 (`CLONE_VM` without `CLONE_THREAD`, as `vfork(2)` does). So a
+//! task costs about what a thread does, orders and variables need no copying, and what a killed
+//! task leaves behind is only what the kernel keeps for it: its files.
+//!
+//! The price: the thread-local area is shared as well. Code that runs in tasks touches none of it:
+//! no libc wrapper that sets errno, no allocator but [`crate::arena`], no standard I/O.
+//!
+//! A task starts with an empty table of file descriptors, so the first fd of a program is 0.
+
+use std::ffi::c_void;
+
+use refan_abi::Events;
+use refan_program::{Bind, Call, Fd, Path, Program, Step, Task};
+use refan_wire::{Data, Record};
+
+use crate::calls;
+use crate::run::{Run, State};
+use crate::stack::Stack;
+use crate::sys::{self, sys};
+
+/// How a task comes into being.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It starts with no fds and waits for orders.
+    Main,
+    /// It is a copy of the task that forks it and waits for orders.
+    Forked,
+    /// It has the fds that its call names and makes just this step.
+    Spawned {
+        /// Whose fds they are.
+        spawner: Task,
+    },
+}
+
+struct Birth<'a> {
+    run: &'a Run<'a>,
+    task: Task,
+    origin: Origin,
+}
+
+/// Makes the process of a task; returns its pid as the caller sees it, or -errno.
+///
+/// # Safety
+/// `run` outlives the task.
+pub unsafe fn start(run: &Run<'_>, task: Task, origin: Origin) -> i64 {
+    // Given up to the arena: the new task reads it at some later time.
+    let birth = Box::into_raw(Box::new(Birth { run, task, origin }));
+    // A forked task is a child of the coordinator like all others, which reaps it.
+    let parent = if origin == Origin::Forked { libc::CLONE_PARENT } else { 0 };
+    // SAFETY: `be` never returns and uses only what `birth` points to, which stays.
+    unsafe { spawn(be, Stack::of_task(task), parent, birth.cast()) }
+}
+
+/// Starts a process that shares this one's memory; returns its pid or -errno.
+///
+/// # Safety
+/// `entry` is good to be run beside the caller with this argument, and the stack is unused.
+pub unsafe fn spawn(
+    entry: extern "C" fn(*mut c_void) -> i32,
+    stack: Stack,
+    flags: i32,
+    argument: *mut c_void,
+) -> i64 {
+    let flags = flags | libc::CLONE_VM | libc::SIGCHLD;
+    // SAFETY: the stack is the new process's alone; the rest is the caller's promise.
+    let pid = unsafe { libc::clone(entry, stack.top(), flags, argument) };
+    if pid >= 0 {
+        return pid.into();
+    }
+    // Only the caller's own failed clone has set it: tasks never touch errno otherwise.
+    -i64::from(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EAGAIN))
+}
+
+extern "C" fn be(birth: *mut c_void) -> i32 {
+    // SAFETY: what `start` passed; read by this task alone.
+    let Birth { run, task, origin } = unsafe { birth.cast::<Birth<'_>>().read() };
+    let slot = run.slot(task);
+    if origin != Origin::Forked {
+        // SAFETY: no pointers. What the coordinator has open is none of a task's business.
+        unsafe { sys!(libc::SYS_close_range, 0, u32::MAX, 0) };
+    }
+    // SAFETY: no pointers.
+    let pid = unsafe { sys!(libc::SYS_getpid) } as i32;
+    slot.pid.store(pid, std::sync::atomic::Ordering::Release);
+    if origin == Origin::Forked {
+        slot.outer_pid.store(calls::outer_pid(), std::sync::atomic::Ordering::Release);
+    }
+    if let Origin::Spawned { spawner } = origin
+        && let Err(what) = inherit(run, slot.step(), spawner)
+    {
+        run.record(&Record::Broken { what });
+        sys::exit(1);
+    }
+    run.record(&Record::TaskStarted { task: task.0, pid });
+    if let Origin::Spawned { .. } = origin {
+        make_step(run, task, slot.step());
+        slot.set_state(State::Leaving);
+        sys::exit(0);
+    }
+    loop {
+        let step = slot.next_order();
+        make_step(run, task, step);
+        slot.done();
+    }
+}
+
+/// Takes over the user of the spawner and the fds that the call names, under the same numbers.
+///
+/// `pidfd_getfd(2)` copies each straight from one table to the other: no message in a socket and
+/// no third table ever holds a reference.
+fn inherit(run: &Run<'_>, step: u16, spawner: Task) -> Result<(), String> {
+    use std::sync::atomic::Ordering;
+    let Some(step) = run.program.steps.get(usize::from(step)) else { return Ok(()) };
+    let numbers = handed_over(run, step.call.innermost());
+    let from = run.slot(spawner);
+    if let Some(highest) = numbers.last() {
+        let failed = |what: &str, ret: i64| format!("handing over an fd: {what} returned {ret}");
+        // Above all numbers that are wanted, so that each of them stays free.
+        let pidfd = highest.saturating_add(1);
+        // SAFETY: no pointers in this and the calls below.
+        let opened = unsafe { sys!(libc::SYS_pidfd_open, from.pid.load(Ordering::Acquire), 0) };
+        if opened < 0 {
+            return Err(failed("pidfd_open", opened));
+        }
+        move_fd(opened as i32, pidfd).map_err(|ret| failed("dup2", ret))?;
+        for number in &numbers {
+            // SAFETY: as above.
+            let got = unsafe { sys!(libc::SYS_pidfd_getfd, pidfd, *number, 0) };
+            if got == -i64::from(libc::EBADF) {
+                // The spawner has no such fd; so the call has none either.
+                continue;
+            }
+            if got < 0 {
+                return Err(failed("pidfd_getfd", got));
+            }
+            // Numbers ascend, so the lowest free one is never above the one that is wanted.
+            move_fd(got as i32, *number).map_err(|ret| failed("dup2", ret))?;
+        }
+        // SAFETY: as above.
+        unsafe { sys!(libc::SYS_close, pidfd) };
+    }
+    let uid = from.uid.load(Ordering::Acquire);
+    if uid != 0 {
+        // SAFETY: as above.
+        let ret = unsafe { sys!(libc::SYS_setuid, uid) };
+        if ret < 0 {
+            return Err(format!("setuid({uid}) returned {ret}"));
+        }
+    }
+    Ok(())
+}
+
+fn move_fd(from: i32, to: i32) -> Result<(), i64> {
+    if from == to {
+        return Ok(());
+    }
+    // SAFETY: no pointers.
+    let ret = unsafe { sys!(libc::SYS_dup2, from, to) };
+    if ret < 0 {
+        return Err(ret);
+    }
+    // SAFETY: no pointers.
+    unsafe { sys!(libc::SYS_close, from) };
+    Ok(())
+}
+
+/// Numbers of the fds that a spawned call uses, ascending. The event that a write names is not
+/// among them: to the kernel it is a number and no fd of the caller.
+fn handed_over(run: &Run<'_>, call: &Call) -> Vec<i32> {
+    let uses = if matches!(call, Call::Write { .. }) { 1 } else { usize::MAX };
+    let mut numbers: Vec<i32> =
+        call.fds().take(uses).map(|fd: Fd| run.number(fd)).filter(|n| *n >= 0).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+/// Makes a step's call, with the records before and after it.
+fn make_step(run: &Run<'_>, task: Task, index: u16) {
+    let Some(step) = run.program.steps.get(usize::from(index)) else { return };
+    run.record(&Record::Enter { step: index, task: task.0, at: sys::now() });
+    let (ret, data) = match step.call.innermost() {
+        Call::Exit => {
+            run.slot(task).set_state(State::Leaving);
+            sys::exit(0)
+        }
+        Call::Fork => (fork(run, &step.bind), Data::None),
+        call => calls::make(run, task, call),
+    };
+    // A spawned task's fds are its own: what it is returned binds nothing.
+    bind(run, step, ret, &data);
+    run.record(&Record::Exit { step: index, task: task.0, at: sys::now(), ret, data });
+}
+
+/// 0, or -errno.
+fn fork(run: &Run<'_>, bind: &Bind) -> i64 {
+    let Bind::Task(task) = bind else { return -i64::from(libc::EINVAL) };
+    // SAFETY: the coordinator keeps the run until every task has ended.
+    unsafe { start(run, *task, Origin::Forked) }.min(0)
+}
+
+fn bind(run: &Run<'_>, step: &Step, ret: i64, data: &Data) {
+    match (&step.bind, data) {
+        (Bind::Fd(var), _) if ret >= 0 => run.fill(*var, ret as i32),
+        (Bind::Events(vars), Data::Events { bytes, .. }) => {
+            for (var, event) in vars.iter().zip(Events::new(bytes)) {
+                run.fill(*var, event.map_or(-1, |event| event.fd));
+            }
+        }
+        _ => (),
+    }
+}
+
+/// Every file that the program names.
+pub fn paths_of(program: &Program) -> Vec<Path> {
+    let mut paths: Vec<Path> =
+        program.steps.iter().filter_map(|step| path_of(&step.call)).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths
+}
+
+fn path_of(call: &Call) -> Option<Path> {
+    match call.innermost() {
+        Call::FanotifyMark { path, .. } | Call::Open { path, .. } | Call::Exec { path } => {
+            Some(*path)
+        }
+        _ => None,
+    }
+}
