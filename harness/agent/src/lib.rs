@@ -10,6 +10,7 @@ pub mod files;
 pub mod futex;
 pub mod init;
 pub mod limits;
+pub mod log;
 pub mod panic;
 pub mod probe;
 pub mod run;

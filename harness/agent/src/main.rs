@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use refan_agent::door::{self, Doorbell};
+use refan_agent::executor;
 use refan_agent::init;
 use refan_agent::limits::Limits;
+use refan_agent::log::KernelLog;
 use refan_agent::panic;
 use refan_agent::supervisor::Supervisor;
 
@@ -23,10 +25,12 @@ fn main() -> ExitCode {
 fn start() -> Result<Supervisor> {
     init::mount_all()?;
     init::expedite_rcu()?;
+    executor::require_inotify()?;
     if init::timer_resolution() != 1 {
         init::say("high-resolution timers are not active: sleeps end at ticks");
     }
     let region = Box::leak(Box::new(door::map_region()?));
     panic::report_to(region);
-    Ok(Supervisor { doorbell: Doorbell::open()?, region, limits: Limits::read() })
+    let doorbell = Doorbell::open()?;
+    Ok(Supervisor { doorbell, region, log: KernelLog::open()?, limits: Limits::read() })
 }

@@ -9,6 +9,7 @@ use crate::arena::ARENA;
 use crate::door::Doorbell;
 use crate::executor::{self, Leavings};
 use crate::limits::Limits;
+use crate::log::KernelLog;
 use crate::stack::Stack;
 use crate::{init, probe, sys, task};
 
@@ -18,6 +19,8 @@ pub struct Supervisor {
     pub doorbell: Doorbell,
     /// The memory that jobs come in and traces go out by.
     pub region: &'static GuestRegion,
+    /// What the kernel says.
+    pub log: KernelLog,
     /// What fanotify's limits were at boot.
     pub limits: Limits,
 }
@@ -41,9 +44,10 @@ impl Supervisor {
                 continue;
             }
             let leavings = self.answer_job();
+            reap_orphans();
+            self.log.flush();
             answered = number;
             self.region.answer(number);
-            reap_orphans();
             if leavings == Leavings::None {
                 // SAFETY: the job is done, nothing of it is kept, and no process of it is left.
                 unsafe { ARENA.reset(mark) };

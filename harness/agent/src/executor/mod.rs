@@ -4,6 +4,8 @@
 mod observe;
 mod setup;
 
+pub use observe::{others_run, require_inotify};
+
 use std::fs::File;
 use std::sync::atomic::Ordering;
 
@@ -104,17 +106,19 @@ struct Coordinator<'a> {
     drainer: Drainer,
     loadavg: File,
     processors: usize,
+    /// Files were released since deferred work was last waited for.
+    released: bool,
 }
 
 impl<'a> Coordinator<'a> {
     /// Makes the namespaces' first process and the task `main`.
     fn new(run: &'a Run<'a>) -> Result<Self> {
         observe::lower_priority()?;
-        let loadavg = File::open("/proc/loadavg").context("opening /proc/loadavg")?;
+        let loadavg = observe::open_loadavg()?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let drainer = Drainer::start()?;
         let known = run.slots.iter().map(|_| Known::default()).collect();
-        Ok(Self { run, known, drainer, loadavg, processors })
+        Ok(Self { run, known, drainer, loadavg, processors, released: false })
     }
 
     /// Makes the steps in turn.
@@ -134,7 +138,7 @@ impl<'a> Coordinator<'a> {
     }
 
     fn step(&mut self, index: u16, step: &Step) -> Result<()> {
-        let releases = match &step.call {
+        let released = match &step.call {
             Call::Await { .. } => false,
             Call::Kill { task } => return self.kill_step(index, *task),
             call => {
@@ -146,7 +150,7 @@ impl<'a> Coordinator<'a> {
                     (Call::Spawn { .. }, refan_program::Bind::Task(task)) => {
                         self.run.slot(*task).preset(index);
                         self.start(*task, Origin::Spawned { spawner: step.task })?;
-                        true
+                        false
                     }
                     (call, _) => {
                         self.run.slot(step.task).order(index);
@@ -155,7 +159,7 @@ impl<'a> Coordinator<'a> {
                 }
             }
         };
-        let blocked = self.settle(releases)?;
+        let blocked = self.settle(released)?;
         self.quiet(index, &blocked);
         Ok(())
     }
@@ -257,6 +261,7 @@ impl<'a> Coordinator<'a> {
             bail!("process {pid}, which is no task, ended as {status:?}");
         };
         let task = Task(index as u8);
+        self.released = true;
         self.known[index].life = Life::Ended;
         self.known[index].syscall = None;
         let at = sys::now();

@@ -68,22 +68,21 @@ struct Sleeper {
 }
 
 impl Coordinator<'_> {
-    /// Waits until nothing moves any more. Returns the tasks that are blocked then. `drain` says
-    /// that deferred work is to be waited for in any case.
-    pub(super) fn settle(&mut self, drain: bool) -> Result<Vec<Task>> {
-        let mut drain = drain;
+    /// Waits until nothing moves any more. Returns the tasks that are blocked then. Deferred work is
+    /// waited for also where nobody sleeps but files were released: by a call, as `released` says,
+    /// or by a task that has ended meanwhile.
+    pub(super) fn settle(&mut self, released: bool) -> Result<Vec<Task>> {
+        self.released = released;
         let mut drained = None;
         loop {
             let Some(asleep) = self.look()? else {
                 rustix::thread::sched_yield();
                 continue;
             };
-            if drain
-                || asleep.iter().any(|sleeper| sleeper.may_move)
-                    && drained.as_ref() != Some(&asleep)
-            {
+            let may_move = asleep.iter().any(|sleeper| sleeper.may_move);
+            if self.released || may_move && drained.as_ref() != Some(&asleep) {
+                self.released = false;
                 self.drainer.drain()?;
-                drain = false;
                 drained = Some(asleep);
             } else if self.processors == 1 || self.look()?.as_ref() == Some(&asleep) {
                 return Ok(asleep.into_iter().map(|sleeper| sleeper.task).collect());
@@ -93,7 +92,7 @@ impl Coordinator<'_> {
 
     /// Who is asleep in a call; `None` when something moves.
     fn look(&mut self) -> Result<Option<Vec<Sleeper>>> {
-        if self.others_run()? {
+        if others_run_by(&self.loadavg)? {
             return Ok(None);
         }
         self.take_note()?;
@@ -107,16 +106,7 @@ impl Coordinator<'_> {
                 }
             }
         }
-        Ok((asleep.is_empty() || !self.others_run()?).then_some(asleep))
-    }
-
-    /// Whether any thread but this one is runnable, on any processor.
-    fn others_run(&self) -> Result<bool> {
-        let mut buffer = [0; 128];
-        let len = self.loadavg.read_at(&mut buffer, 0).context("reading /proc/loadavg")?;
-        let text = String::from_utf8_lossy(&buffer[..len]);
-        let running = running_threads(&text);
-        Ok(running.with_context(|| format!("/proc/loadavg says {text:?}"))? > 1)
+        Ok((asleep.is_empty() || !others_run_by(&self.loadavg)?).then_some(asleep))
     }
 
     /// How a task sleeps; `None` when it does not.
@@ -139,6 +129,25 @@ impl Coordinator<'_> {
         let switches = if may_move || self.processors > 1 { Some(switches(pid)?) } else { None };
         Ok(Some(Sleeper { task, switches, may_move }))
     }
+}
+
+/// Whether any thread but the calling one is runnable, on any processor, as `/proc/loadavg` says.
+fn others_run_by(loadavg: &File) -> Result<bool> {
+    let mut buffer = [0; 128];
+    let len = loadavg.read_at(&mut buffer, 0).context("reading /proc/loadavg")?;
+    let text = String::from_utf8_lossy(&buffer[..len]);
+    let running = running_threads(&text);
+    Ok(running.with_context(|| format!("/proc/loadavg says {text:?}"))? > 1)
+}
+
+/// The same for who asks but once.
+pub fn others_run() -> Result<bool> {
+    others_run_by(&open_loadavg()?)
+}
+
+/// Opens `/proc/loadavg`.
+pub(super) fn open_loadavg() -> Result<File> {
+    File::open("/proc/loadavg").context("opening /proc/loadavg")
 }
 
 /// Whether a sleep in this call can only be one for an event or for an answer.
@@ -170,6 +179,21 @@ fn sum_of_switches(status: &str) -> Option<u64> {
         line.trim().parse().ok()
     };
     Some(count("voluntary_ctxt_switches:")? + count("nonvoluntary_ctxt_switches:")?)
+}
+
+/// Checks that the kernel has what the helper needs.
+pub fn require_inotify() -> Result<()> {
+    // SAFETY: no pointers.
+    let group = unsafe { sys!(libc::SYS_inotify_init1, 0) };
+    if group < 0 {
+        bail!(
+            "inotify_init1 returned {group}: without CONFIG_INOTIFY_USER nothing tells when fsnotify's \
+             deferred work is done"
+        );
+    }
+    // SAFETY: no pointers.
+    unsafe { sys!(libc::SYS_close, group) };
+    Ok(())
 }
 
 /// The helper: the first process of the program's pid namespace, whose end is the end of all
