@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The contract as a state machine that judges.
+//!
+//! The model takes the steps of a program together with what was observed of each, and says whether
+//! the contract allows it. It makes no system calls and knows nothing of guests and traces.
+//!
+//! What the contract leaves to mainline follows Linux 7.3.4; each place names the function of the
+//! kernel that it follows.
+
+mod access;
+mod calls;
+mod context;
+mod fdinfo;
+mod group;
+mod kernel;
+mod mark;
+mod model;
+mod observe;
+mod read;
+mod rules;
+mod state;
+mod violation;
+mod walk;
+
+pub use kernel::Kernel;
+pub use model::Model;
+pub use observe::{End, Object, Observation, Return, Seen, SeenEvent, Skipped};
+pub use violation::{Stop, Violation};

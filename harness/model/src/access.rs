@@ -1,0 +1,422 @@
+//! Accesses: which events an open, exec, read or write raises, and in what order (A1, A2).
+
+use refan_abi::{Errno, EventMask, OpenFlags};
+use refan_program::{Path, PathKind, Rule, Task};
+
+use crate::context::Context;
+use crate::rules::{A1, MAINLINE, Q8};
+use crate::state::{At, FileKind, FileNo, Raises, State};
+use crate::violation::Allowed;
+use crate::{Seen, Stop};
+
+/// What a call does when the events of its current stage are answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Then {
+    /// `OPEN_PERM` follows `OPEN_EXEC_PERM`.
+    OpenPerm(Opening),
+    /// The file is opened.
+    Opened(Opening),
+    /// An exec has read from the file so many times.
+    ExecRead(Opening, u8),
+    /// `ACCESS_PERM` follows `PRE_ACCESS`.
+    AccessPerm(Transfer),
+    /// Bytes are read or written.
+    Transferred(Transfer),
+}
+
+/// A file that is being opened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Opening {
+    path: Path,
+    flags: OpenFlags,
+    exec: bool,
+    /// What marks wanted when it began.
+    wanted: EventMask,
+    raises: Raises,
+}
+
+/// A read or write of a file that is going on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Transfer {
+    pub file: FileNo,
+    path: Path,
+    raises: Raises,
+    what: Direction,
+    /// It uses and moves the file's position, whose lock it holds (`fdget_pos` in fs/file.c).
+    pub at_position: bool,
+}
+
+/// Which way bytes go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Direction {
+    Read { size: u32 },
+    Write { bytes: Vec<u8> },
+}
+
+/// `O_DIRECT` and `__O_TMPFILE`: what they do depends on the file system.
+const UNKNOWN_FLAGS: u32 = 0o40000 | 0o20000000;
+/// `O_NOCTTY`
+const NOCTTY: OpenFlags = OpenFlags::from_bits_retain(0o400);
+/// More kernel reads than an exec of a static program makes.
+const EXEC_READS: u8 = 8;
+const PAGE: u64 = 4096;
+
+impl State {
+    /// `open(2)`
+    pub(crate) fn open(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        path: Path,
+        flags: OpenFlags,
+    ) -> Result<(), Stop> {
+        if flags.bits() & UNKNOWN_FLAGS != 0 {
+            return Err(Stop::Unjudgeable(format!(
+                "open with flags {:#o} depends on the file system",
+                flags.bits()
+            )));
+        }
+        let is_dir = path.kind == PathKind::Dir;
+        let handle = flags.contains(OpenFlags::O_PATH);
+        let writes = !(flags & OpenFlags::ACCMODE).is_empty();
+        let fail = |errno| [Allowed::Errno(errno)];
+        // build_open_flags() of fs/open.c drops all but three flags beside O_PATH.
+        if !handle && flags.contains(OpenFlags::O_CREAT | OpenFlags::O_DIRECTORY) {
+            return self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL));
+        }
+        if self.fds_left(task) == Some(0) {
+            return self.finish(cx, task, MAINLINE, &fail(Errno::EMFILE));
+        }
+        // do_open() and may_open() of fs/namei.c.
+        let create = !handle && flags.contains(OpenFlags::O_CREAT);
+        let error = if create && flags.contains(OpenFlags::O_EXCL) {
+            Some(Errno::EEXIST)
+        } else if create && is_dir {
+            Some(Errno::EISDIR)
+        } else if flags.contains(OpenFlags::O_DIRECTORY) && !is_dir {
+            Some(Errno::ENOTDIR)
+        } else if !handle && is_dir && (writes || flags.contains(OpenFlags::O_TRUNC)) {
+            Some(Errno::EISDIR)
+        } else {
+            None
+        };
+        if let Some(errno) = error {
+            return self.finish(cx, task, MAINLINE, &fail(errno));
+        }
+        if !handle && self.task(task).uid != 0 {
+            // The modes of the files are not the model's matter.
+            let refused = [Errno::EACCES, Errno::EPERM].map(|errno| -i64::from(errno.0));
+            let step = self.task(task).call.as_ref().map(|call| call.step);
+            if let Some(back) = step.and_then(|step| cx.peek(step))
+                && refused.contains(&back.value)
+                && (writes || flags.intersects(OpenFlags::O_TRUNC | OpenFlags::O_NOATIME))
+            {
+                let errors = [Errno::EACCES, Errno::EPERM].map(Allowed::Errno);
+                return self.finish(cx, task, MAINLINE, &errors);
+            }
+        }
+        if handle {
+            let kept = OpenFlags::O_PATH | OpenFlags::O_DIRECTORY | OpenFlags::O_NOFOLLOW;
+            let back = cx.returns(self, task, MAINLINE, &[Allowed::Fd])?;
+            let file = self.add_file(FileKind::Handle(path), flags & kept);
+            let fd = back.value as i32;
+            self.install(task, fd, file, flags.contains(OpenFlags::O_CLOEXEC));
+            self.bind_fd(cx, task, fd);
+            return self.leave(cx, task);
+        }
+        self.ask_to_open(cx, task, path, flags, false)
+    }
+
+    /// `execve(2)`
+    pub(crate) fn exec(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        path: Path,
+    ) -> Result<(), Stop> {
+        if path.kind != PathKind::Exec {
+            return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EACCES)]);
+        }
+        self.ask_to_open(cx, task, path, OpenFlags::O_RDONLY, true)
+    }
+
+    /// `fsnotify_open_perm_and_set_mode` in fs/notify/fsnotify.c.
+    fn ask_to_open(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        path: Path,
+        flags: OpenFlags,
+        exec: bool,
+    ) -> Result<(), Stop> {
+        let settled = self.wanted(path, false);
+        let stale = self.wanted(path, true);
+        let wanted = if settled != stale && cx.choose(2) == 1 { stale } else { settled };
+        let raises = if wanted.contains(EventMask::ACCESS_PERM) {
+            Raises::All
+        } else if path.kind != PathKind::Dir && wanted.contains(EventMask::PRE_ACCESS) {
+            Raises::PreAccess
+        } else {
+            Raises::NoPermission
+        };
+        let opening = Opening { path, flags, exec, wanted, raises };
+        if exec && wanted.contains(EventMask::OPEN_EXEC_PERM) {
+            let then = Then::OpenPerm(opening);
+            return self.raise(cx, task, EventMask::OPEN_EXEC_PERM, path, None, then);
+        }
+        self.after(cx, task, Then::OpenPerm(opening), None)
+    }
+
+    /// A stage of an access is over: all events of it are allowed, or one was refused.
+    pub(crate) fn after(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        then: Then,
+        refusal: Option<Errno>,
+    ) -> Result<(), Stop> {
+        let rule = self.task(task).call.as_ref().map_or(A1, |call| call.rule);
+        if let Some(errno) = refusal {
+            let allowed = match then {
+                // The first read fills bprm->buf, and its error is exec's. A later one reads
+                // program headers, whose failure is that of a format (load_elf_binary).
+                Then::ExecRead(_, nth) if nth > 1 => {
+                    vec![Allowed::Errno(errno), Allowed::Errno(Errno::ENOEXEC)]
+                }
+                _ => vec![Allowed::Errno(errno)],
+            };
+            return self.finish(cx, task, rule, &allowed);
+        }
+        match then {
+            Then::OpenPerm(opening) => {
+                let path = opening.path;
+                if opening.wanted.contains(EventMask::OPEN_PERM) {
+                    let then = Then::Opened(opening);
+                    return self.raise(cx, task, EventMask::OPEN_PERM, path, None, then);
+                }
+                self.after(cx, task, Then::Opened(opening), None)
+            }
+            Then::Opened(opening) if opening.exec => {
+                // exe_file_deny_write_access() of include/linux/fs.h spares files that raise
+                // PRE_ACCESS, which those that raise everything are counted to.
+                let denies = !matches!(opening.raises, Raises::PreAccess | Raises::All);
+                if denies && self.has_writers(opening.path) {
+                    let allowed = [Allowed::Errno(Errno::ETXTBSY)];
+                    return self.finish(cx, task, rule, &allowed);
+                }
+                self.exec_read(cx, task, opening, 0)
+            }
+            Then::ExecRead(opening, nth) => self.exec_read(cx, task, opening, nth),
+            Then::Opened(opening) => self.opened(cx, task, opening, rule),
+            Then::AccessPerm(transfer) => {
+                let reads = matches!(transfer.what, Direction::Read { .. });
+                if reads && transfer.raises == Raises::All {
+                    let path = transfer.path;
+                    let then = Then::Transferred(transfer);
+                    return self.raise(cx, task, EventMask::ACCESS_PERM, path, None, then);
+                }
+                self.transferred(cx, task, transfer, rule)
+            }
+            Then::Transferred(transfer) => self.transferred(cx, task, transfer, rule),
+        }
+    }
+
+    /// An exec reads once more, or runs the program, which exits at once.
+    fn exec_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        opening: Opening,
+        done: u8,
+    ) -> Result<(), Stop> {
+        let raises =
+            opening.raises == Raises::All && self.is_asked(EventMask::ACCESS_PERM, opening.path);
+        let more = raises && done < EXEC_READS && (done == 0 || cx.choose(2) == 1);
+        if more {
+            let path = opening.path;
+            let then = Then::ExecRead(opening, done + 1);
+            return self.raise(cx, task, EventMask::ACCESS_PERM, path, None, then);
+        }
+        let rule = self.task(task).call.as_ref().map_or(A1, |call| call.rule);
+        self.finish(cx, task, rule, &[Allowed::Value(0)])
+    }
+
+    fn opened(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        opening: Opening,
+        rule: Rule,
+    ) -> Result<(), Stop> {
+        let Opening { path, flags, raises, .. } = opening;
+        let back = cx.returns(self, task, rule, &[Allowed::Fd])?;
+        if flags.contains(OpenFlags::O_TRUNC) {
+            let Some(contents) = self.contents.get_mut(&path) else {
+                return Err(Stop::Unjudgeable(format!("{path} is truncated")));
+            };
+            contents.clear();
+            self.modified(path, false);
+        }
+        let dropped = OpenFlags::O_CREAT
+            | OpenFlags::O_EXCL
+            | OpenFlags::O_TRUNC
+            | OpenFlags::O_CLOEXEC
+            | NOCTTY;
+        let status = (flags - dropped) | OpenFlags::O_LARGEFILE;
+        let file = self.add_file(FileKind::File { path, raises, pos: 0 }, status);
+        let fd = back.value as i32;
+        self.install(task, fd, file, flags.contains(OpenFlags::O_CLOEXEC));
+        self.bind_fd(cx, task, fd);
+        self.leave(cx, task)
+    }
+
+    /// A read or write of a file. The caller has seen to the access mode.
+    pub(crate) fn transfer(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        file: FileNo,
+        what: Direction,
+        at_position: bool,
+    ) -> Result<(), Stop> {
+        let Some(&FileKind::File { path, raises, .. }) =
+            self.files.get(&file).map(|open| &open.kind)
+        else {
+            return Err(Stop::Unjudgeable("a transfer on what is no file".to_owned()));
+        };
+        if raises == Raises::Nothing
+            && let Some(call) = &mut self.task_mut(task).call
+        {
+            call.rule = Q8;
+        }
+        let transfer = Transfer { file, path, raises, what, at_position };
+        if at_position && self.position_is_held(file) {
+            let then = Box::new(Then::AccessPerm(transfer));
+            if let Some(call) = &mut self.task_mut(task).call {
+                call.at = At::Position { file, then };
+            }
+            return Ok(());
+        }
+        self.pre_access(cx, task, transfer)
+    }
+
+    /// Whether a transfer that waits for an answer holds the file's position.
+    pub(crate) fn position_is_held(&self, file: FileNo) -> bool {
+        self.tasks.iter().filter_map(|task| task.call.as_ref()).any(|call| {
+            matches!(&call.at, At::Asking {
+                then: Then::AccessPerm(transfer) | Then::Transferred(transfer), ..
+            } if transfer.at_position && transfer.file == file)
+        })
+    }
+
+    /// `fsnotify_file_area_perm` in include/linux/fsnotify.h.
+    pub(crate) fn pre_access(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        transfer: Transfer,
+    ) -> Result<(), Stop> {
+        if !matches!(transfer.raises, Raises::PreAccess | Raises::All) {
+            return self.after(cx, task, Then::AccessPerm(transfer), None);
+        }
+        // fsnotify_pre_content() reports whole pages.
+        let from = if transfer.at_position { self.position(transfer.file) } else { 0 };
+        let count = match &transfer.what {
+            Direction::Read { size } => u64::from(*size),
+            Direction::Write { bytes } => bytes.len() as u64,
+        };
+        let start = from / PAGE * PAGE;
+        let end = (from + count).div_ceil(PAGE) * PAGE;
+        let range = Some((start, end - start));
+        let path = transfer.path;
+        let then = Then::AccessPerm(transfer);
+        self.raise(cx, task, EventMask::PRE_ACCESS, path, range, then)
+    }
+
+    fn position(&self, file: FileNo) -> u64 {
+        match self.files.get(&file).map(|open| &open.kind) {
+            Some(FileKind::File { pos, .. }) => *pos,
+            _ => 0,
+        }
+    }
+
+    fn transferred(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        transfer: Transfer,
+        rule: Rule,
+    ) -> Result<(), Stop> {
+        let Transfer { file, path, what, at_position, .. } = transfer;
+        // Who waits for the position can go on.
+        self.touched |= at_position;
+        let pos = if at_position { self.position(file) } else { 0 };
+        if path.kind == PathKind::Dir {
+            return self.finish(cx, task, rule, &[Allowed::Errno(Errno::EISDIR)]);
+        }
+        let moved = match what {
+            Direction::Read { size } => {
+                let expected = self.contents.get(&path).map(|contents| {
+                    let from = usize::try_from(pos).unwrap_or(usize::MAX).min(contents.len());
+                    let to = from.saturating_add(size as usize).min(contents.len());
+                    contents[from..to].to_vec()
+                });
+                let allowed = match &expected {
+                    Some(bytes) => Allowed::Value(bytes.len() as i64),
+                    None => Allowed::Any,
+                };
+                let back = cx.returns(self, task, rule, &[allowed])?;
+                let read: &[u8] = match &back.data {
+                    Seen::Bytes(bytes) => bytes,
+                    _ => &[],
+                };
+                if expected.is_some_and(|expected| expected != read) {
+                    return Err(cx.broken(
+                        rule,
+                        format!("the bytes of {path}"),
+                        format!("{:?}", String::from_utf8_lossy(read)),
+                    ));
+                }
+                back.value
+            }
+            Direction::Write { bytes } => {
+                let appends = self
+                    .files
+                    .get(&file)
+                    .is_some_and(|open| open.status.contains(OpenFlags::O_APPEND));
+                let Some(contents) = self.contents.get_mut(&path) else {
+                    return Err(Stop::Unjudgeable(format!("{path} is written to")));
+                };
+                let pos = usize::try_from(pos).unwrap_or(usize::MAX);
+                let from = if appends { contents.len() } else { pos };
+                if contents.len() < from + bytes.len() {
+                    contents.resize(from + bytes.len(), 0);
+                }
+                contents[from..from + bytes.len()].copy_from_slice(&bytes);
+                if !bytes.is_empty() {
+                    self.modified(path, true);
+                }
+                cx.returns(self, task, rule, &[Allowed::Value(bytes.len() as i64)])?.value
+            }
+        };
+        if at_position
+            && let Some(FileKind::File { pos, .. }) =
+                self.files.get_mut(&file).map(|open| &mut open.kind)
+        {
+            *pos += u64::try_from(moved).unwrap_or(0);
+        }
+        self.leave(cx, task)
+    }
+
+    /// The call returns one of these results, and that is all it does.
+    pub(crate) fn finish(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        rule: Rule,
+        allowed: &[Allowed],
+    ) -> Result<(), Stop> {
+        cx.returns(self, task, rule, allowed)?;
+        self.leave(cx, task)
+    }
+}

@@ -1,0 +1,789 @@
+//! What each call of a program does.
+
+use refan_abi::{AuditRule, Errno, InitFlags, OpenFlags, PollFlags, RESPONSE_LEN, Response};
+use refan_program::{Bind, Call, Fd, PathKind, Rule, Sysctl, Task};
+
+use crate::access::Direction;
+use crate::context::Context;
+use crate::group::{Class, Init};
+use crate::rules::{A1, C1, C2, C4, C6, I1, MAINLINE, Q1, Q2, Q3, Q5, Q6, R3, R4, S1, S2};
+use crate::state::{Answer, At, FileKind, FileNo, GroupNo, Life, Running, State};
+use crate::violation::{Allowed, returned};
+use crate::{Seen, Stop};
+
+/// What poll is asked for and can report: `IN | PRI | OUT | RDNORM | WRNORM | RDHUP`, `HUP`.
+const ALWAYS_READY: PollFlags =
+    PollFlags::IN.union(PollFlags::OUT).union(PollFlags::RDNORM).union(PollFlags::WRNORM);
+const READABLE: PollFlags = PollFlags::IN.union(PollFlags::RDNORM);
+
+/// `SETFL_MASK` of fs/fcntl.c, with `O_DIRECT`.
+const SETTABLE: OpenFlags =
+    OpenFlags::O_APPEND.union(OpenFlags::O_NONBLOCK).union(OpenFlags::O_NOATIME).union(DIRECT);
+const DIRECT: OpenFlags = OpenFlags::from_bits_retain(0o40000);
+/// `FASYNC`
+const ASYNC: OpenFlags = OpenFlags::from_bits_retain(0o20000);
+
+/// The highest value that a limit can be set to (`ft_int_max` in fanotify_user.c).
+const SYSCTL_MAX: u32 = i32::MAX as u32;
+
+impl State {
+    /// The number that an fd of a call stands for.
+    pub(crate) fn number(&self, fd: Fd) -> i32 {
+        match fd {
+            Fd::Number(number) => number,
+            Fd::Var(var) => self.vars.get(usize::from(var.0)).copied().unwrap_or(-1),
+        }
+    }
+
+    /// A task begins a call.
+    pub(crate) fn begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        call: &Call,
+    ) -> Result<(), Stop> {
+        self.task_mut(task).call = Some(Running { step: cx.step, rule: MAINLINE, at: At::Work });
+        let number = |fd: &Fd| self.number(*fd);
+        match call {
+            Call::FanotifyInit { flags, event_flags } => {
+                self.make_group(cx, task, *flags, *event_flags)
+            }
+            Call::FanotifyMark { group, flags, mask, path } => {
+                let group = number(group);
+                let (rule, allowed) = self.mark(task, group, *flags, *mask, *path);
+                self.finish(cx, task, rule, &allowed)
+            }
+            Call::OpenQueue { control } => self.open_queue(cx, task, number(control)),
+            Call::Read { fd, size } => self.read(cx, task, number(fd), *size),
+            Call::Pread { fd, size } => self.pread(cx, task, number(fd), *size),
+            Call::Write { fd, event, response, size } => {
+                self.write(cx, task, number(fd), number(event), *response, *size)
+            }
+            Call::Close { fd } => self.close(cx, task, number(fd)),
+            Call::Dup { fd } => self.dup(cx, task, number(fd)),
+            Call::Poll { fd } => self.poll(cx, task, number(fd)),
+            Call::Epoll { fd } => self.epoll(cx, task, number(fd)),
+            Call::Fionread { fd } => self.fionread(cx, task, number(fd)),
+            Call::GetFl { fd } => self.getfl(cx, task, number(fd)),
+            Call::SetFl { fd, flags } => self.setfl(cx, task, number(fd), *flags),
+            Call::GetFd { fd } => {
+                let entry = self.task(task).fds.get(&number(fd)).copied();
+                let rule = self.rule_of_flags(entry.map(|entry| entry.file));
+                let allowed = match entry {
+                    Some(entry) => Allowed::Value(entry.cloexec.into()),
+                    None => Allowed::Errno(Errno::EBADF),
+                };
+                self.finish(cx, task, rule, &[allowed])
+            }
+            Call::Readlink { fd } => self.readlink(cx, task, number(fd)),
+            Call::Fdinfo { fd } => self.fdinfo(cx, task, number(fd)),
+            Call::Reopen { fd } => self.reopen(cx, task, number(fd)),
+            Call::Open { path, flags } => {
+                self.set_rule(task, A1);
+                self.open(cx, task, *path, *flags)
+            }
+            Call::Exec { path } => {
+                self.set_rule(task, A1);
+                self.exec(cx, task, *path)
+            }
+            Call::Setuid { uid } => {
+                let allowed = match self.task(task).uid {
+                    own if own == 0 || own == *uid => {
+                        self.task_mut(task).uid = *uid;
+                        Allowed::Value(0)
+                    }
+                    _ => Allowed::Errno(Errno::EPERM),
+                };
+                self.finish(cx, task, MAINLINE, &[allowed])
+            }
+            Call::Sysctl { name, value } => self.sysctl(cx, task, *name, *value),
+            Call::RlimitNofile { more } => {
+                let fds = &self.task(task).fds;
+                let limit = (0..).filter(|fd| !fds.contains_key(fd)).nth(usize::from(*more));
+                // Nobody may raise a hard limit but root.
+                let raises = self.task(task).fd_limit < limit && self.task(task).fd_limit.is_some();
+                let allowed = if raises && self.task(task).uid != 0 {
+                    Allowed::Errno(Errno::EPERM)
+                } else {
+                    self.task_mut(task).fd_limit = limit;
+                    Allowed::Value(0)
+                };
+                self.finish(cx, task, MAINLINE, &[allowed])
+            }
+            Call::Fork => {
+                if let Some(Bind::Task(child)) =
+                    cx.program.steps.get(cx.step).map(|step| &step.bind)
+                {
+                    self.fork(cx, task, *child)?;
+                }
+                self.finish(cx, task, MAINLINE, &[Allowed::Value(0)])
+            }
+            Call::Exit => {
+                // The call returns in the task's end, if at all.
+                self.matched.insert(cx.step);
+                self.task_mut(task).life = Life::OneCall;
+                self.leave(cx, task)
+            }
+            Call::Spawn { .. } | Call::Kill { .. } | Call::Await { .. } => {
+                self.task_mut(task).call = None;
+                Ok(())
+            }
+        }
+    }
+
+    fn set_rule(&mut self, task: Task, rule: Rule) {
+        if let Some(call) = &mut self.task_mut(task).call {
+            call.rule = rule;
+        }
+    }
+
+    /// The task's call is over.
+    pub(crate) fn leave(&mut self, cx: &mut Context<'_>, task: Task) -> Result<(), Stop> {
+        self.task_mut(task).call = None;
+        if self.task(task).life == Life::OneCall { self.end(cx, task) } else { Ok(()) }
+    }
+
+    /// The task exits: its fds go.
+    pub(crate) fn end(&mut self, cx: &mut Context<'_>, task: Task) -> Result<(), Stop> {
+        let step = self.task(task).call.as_ref().map_or(cx.step, |call| call.step);
+        self.task_mut(task).call = None;
+        self.task_mut(task).life = Life::Ended;
+        let fds = std::mem::take(&mut self.task_mut(task).fds);
+        for entry in fds.into_values() {
+            if let Some(group) = self.drop_ref(entry.file)
+                && self.is_pinned(group)
+            {
+                self.task_mut(task).call =
+                    Some(Running { step, rule: S1, at: At::Exiting { group } });
+            }
+        }
+        Ok(())
+    }
+
+    /// An fd on the file goes. With the last one the file is released; if that shuts a group down,
+    /// it is returned.
+    fn drop_ref(&mut self, number: FileNo) -> Option<GroupNo> {
+        let file = self.files.get_mut(&number)?;
+        file.refs = file.refs.saturating_sub(1);
+        if file.refs > 0 {
+            return None;
+        }
+        let file = self.files.remove(&number)?;
+        match file.kind {
+            FileKind::Queue(group) => {
+                if self.group(group).down {
+                    self.group_mut(group).queue = None;
+                } else {
+                    self.restart(group);
+                }
+                None
+            }
+            FileKind::Classic(group) | FileKind::Control(group) => {
+                self.shut_down(group);
+                Some(group)
+            }
+            _ => None,
+        }
+    }
+
+    /// A task is killed: its event is dropped or canceled, and its fds go.
+    pub(crate) fn kill(&mut self, cx: &mut Context<'_>, victim: Task) -> Result<(), Stop> {
+        // Killing and reaping is the executor's; when the victim is gone, it says so.
+        self.matched.insert(cx.step);
+        match self.task(victim).call.as_ref().map(|call| call.at.clone()) {
+            Some(At::Asking { event, .. }) => {
+                self.unpin(victim);
+                self.abandon(event);
+            }
+            Some(At::Closing { group }) => {
+                // It dies when it has closed.
+                self.set_rule(victim, S1);
+                if let Some(call) = &mut self.task_mut(victim).call {
+                    call.at = At::Exiting { group };
+                }
+                self.task_mut(victim).life = Life::Ended;
+                return Ok(());
+            }
+            Some(At::Position { .. }) => {
+                return Err(Stop::Unjudgeable(format!(
+                    "{} is killed while it waits for a file's position, unkillably",
+                    cx.name(victim)
+                )));
+            }
+            _ => {}
+        }
+        self.end(cx, victim)
+    }
+
+    /// `a = spawn CALL`
+    pub(crate) fn spawn(
+        &mut self,
+        cx: &mut Context<'_>,
+        spawner: Task,
+        child: Task,
+        call: &Call,
+    ) -> Result<(), Stop> {
+        self.start(cx, child, Life::OneCall)?;
+        self.task_mut(child).uid = self.task(spawner).uid;
+        // The event that a write names is a number to the kernel, no fd.
+        let uses = if matches!(call, Call::Write { .. }) { 1 } else { usize::MAX };
+        for fd in call.fds().take(uses) {
+            let number = self.number(fd);
+            if let Some(entry) = self.task(spawner).fds.get(&number).copied() {
+                // pidfd_getfd(2) sets close-on-exec; dup2(2) clears it, but need not have run.
+                self.install(child, number, entry.file, entry.cloexec);
+            }
+        }
+        self.begin(cx, child, call)
+    }
+
+    fn fork(&mut self, cx: &Context<'_>, task: Task, child: Task) -> Result<(), Stop> {
+        self.start(cx, child, Life::Lives)?;
+        let parent = self.task(task).clone();
+        self.task_mut(child).uid = parent.uid;
+        self.task_mut(child).fd_limit = parent.fd_limit;
+        for (number, entry) in parent.fds {
+            self.install(child, number, entry.file, entry.cloexec);
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, cx: &Context<'_>, child: Task, life: Life) -> Result<(), Stop> {
+        if usize::from(child.0) >= self.tasks.len() || self.task(child).life != Life::NotMade {
+            return Err(Stop::Unjudgeable("a task is made twice".to_owned()));
+        }
+        let Some((_, pid)) = cx.seen.started.iter().find(|(task, _)| *task == child) else {
+            return Err(Stop::Unjudgeable(format!("{} was not seen to start", cx.name(child))));
+        };
+        self.task_mut(child).life = life;
+        self.task_mut(child).pid = *pid;
+        Ok(())
+    }
+
+    fn make_group(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        flags: InitFlags,
+        event_flags: OpenFlags,
+    ) -> Result<(), Stop> {
+        let (rule, group, errors) = match self.init(cx.kernel, task, flags, event_flags) {
+            Init::Only(rule, allowed) => return self.finish(cx, task, rule, &allowed),
+            Init::Made(rule, group, errors) => (rule, group, errors),
+        };
+        let allowed: Vec<Allowed> = [Allowed::Fd].into_iter().chain(errors).collect();
+        // A success or failure that is not allowed breaks I1, or I3 where limits decide.
+        let refusal = if group.restartable { I1 } else { rule };
+        let back = cx.returns(self, task, refusal, &allowed)?;
+        let audits = flags.contains(InitFlags::ENABLE_AUDIT);
+        if let Some(errno) = Errno::from_return(back.value) {
+            if audits && errno == Errno::EINVAL {
+                self.audit = Some(false);
+            }
+            return self.leave(cx, task);
+        }
+        if audits {
+            self.audit = Some(true);
+        }
+        let number = GroupNo(self.groups.len());
+        let nonblock = if flags.contains(InitFlags::NONBLOCK) {
+            OpenFlags::O_NONBLOCK
+        } else {
+            OpenFlags::empty()
+        };
+        let (kind, status) = if group.restartable {
+            (FileKind::Control(number), OpenFlags::O_RDONLY)
+        } else {
+            (FileKind::Classic(number), OpenFlags::O_RDWR | nonblock)
+        };
+        self.groups.push(*group);
+        self.touched = true;
+        let file = self.add_file(kind, status);
+        self.install(task, back.value as i32, file, flags.contains(InitFlags::CLOEXEC));
+        self.bind_fd(cx, task, back.value as i32);
+        self.leave(cx, task)
+    }
+
+    /// The fd that the task's call returned gets its name.
+    pub(crate) fn bind_fd(&mut self, cx: &Context<'_>, task: Task, fd: i32) {
+        let step = self.task(task).call.as_ref().map_or(cx.step, |call| call.step);
+        if let Some(Bind::Fd(var)) = cx.program.steps.get(step).map(|step| &step.bind)
+            && let Some(value) = self.vars.get_mut(usize::from(var.0))
+        {
+            *value = fd;
+        }
+    }
+
+    fn open_queue(&mut self, cx: &mut Context<'_>, task: Task, fd: i32) -> Result<(), Stop> {
+        let fail = |errno| [Allowed::Errno(errno)];
+        let group = match self.file(task, fd).map(|(_, file)| &file.kind) {
+            None | Some(FileKind::Handle(_)) => {
+                return self.finish(cx, task, MAINLINE, &fail(Errno::EBADF));
+            }
+            Some(FileKind::Control(group)) => *group,
+            Some(FileKind::Classic(_) | FileKind::Queue(_)) => {
+                return self.finish(cx, task, C2, &fail(Errno::ENOTTY));
+            }
+            Some(_) => return self.finish(cx, task, MAINLINE, &fail(Errno::ENOTTY)),
+        };
+        let full = self.fds_left(task) == Some(0);
+        if self.group(group).queue.is_some() {
+            let errors = [Errno::EBUSY, Errno::EMFILE].map(Allowed::Errno);
+            return self.finish(cx, task, Q2, &errors[..1 + usize::from(full)]);
+        }
+        if full {
+            return self.finish(cx, task, Q2, &fail(Errno::EMFILE));
+        }
+        let back = cx.returns(self, task, Q2, &[Allowed::Fd])?;
+        let flags = self.group(group).flags;
+        let nonblock = if flags.contains(InitFlags::NONBLOCK) {
+            OpenFlags::O_NONBLOCK
+        } else {
+            OpenFlags::empty()
+        };
+        let file = self.add_file(FileKind::Queue(group), OpenFlags::O_RDWR | nonblock);
+        self.group_mut(group).queue = Some(file);
+        self.touched = true;
+        self.install(task, back.value as i32, file, flags.contains(InitFlags::CLOEXEC));
+        self.bind_fd(cx, task, back.value as i32);
+        self.leave(cx, task)
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, task: Task, fd: i32, size: u32) -> Result<(), Stop> {
+        let fail = |errno| [Allowed::Errno(errno)];
+        let Some((number, file)) = self.file(task, fd) else {
+            return self.finish(cx, task, MAINLINE, &fail(Errno::EBADF));
+        };
+        match file.kind {
+            FileKind::Control(_) => self.finish(cx, task, C1, &fail(Errno::EINVAL)),
+            FileKind::Classic(group) | FileKind::Queue(group) => {
+                self.read_queue(cx, task, group, number, size)
+            }
+            FileKind::Pidfd => self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL)),
+            FileKind::File { .. } if file.readable() => {
+                self.set_rule(task, A1);
+                self.transfer(cx, task, number, Direction::Read { size }, true)
+            }
+            FileKind::File { .. } | FileKind::Handle(_) => {
+                self.finish(cx, task, MAINLINE, &fail(Errno::EBADF))
+            }
+        }
+    }
+
+    fn pread(&mut self, cx: &mut Context<'_>, task: Task, fd: i32, size: u32) -> Result<(), Stop> {
+        let fail = |errno| [Allowed::Errno(errno)];
+        let Some((number, file)) = self.file(task, fd) else {
+            return self.finish(cx, task, MAINLINE, &fail(Errno::EBADF));
+        };
+        match file.kind {
+            FileKind::Control(_) => self.finish(cx, task, C1, &fail(Errno::ESPIPE)),
+            // No file of anon_inode_getfile() has FMODE_PREAD.
+            FileKind::Classic(_) | FileKind::Queue(_) | FileKind::Pidfd => {
+                self.finish(cx, task, MAINLINE, &fail(Errno::ESPIPE))
+            }
+            FileKind::File { .. } if file.readable() => {
+                self.set_rule(task, A1);
+                self.transfer(cx, task, number, Direction::Read { size }, false)
+            }
+            FileKind::File { .. } | FileKind::Handle(_) => {
+                self.finish(cx, task, MAINLINE, &fail(Errno::EBADF))
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        fd: i32,
+        event: i32,
+        response: Response,
+        size: Option<u32>,
+    ) -> Result<(), Stop> {
+        let fail = |errno| [Allowed::Errno(errno)];
+        let Some((number, file)) = self.file(task, fd) else {
+            return self.finish(cx, task, MAINLINE, &fail(Errno::EBADF));
+        };
+        let has_info = response.contains(Response::INFO);
+        let whole = RESPONSE_LEN + if has_info { AuditRule::LEN } else { 0 };
+        let len = size.map_or(whole, |size| size as usize);
+        match file.kind {
+            FileKind::Control(_) => self.finish(cx, task, C1, &fail(Errno::EBADF)),
+            FileKind::Classic(group) | FileKind::Queue(group) => {
+                self.respond(cx, task, group, event, response, len)
+            }
+            FileKind::File { .. } if file.writable() => {
+                let mut bytes = event.to_ne_bytes().to_vec();
+                bytes.extend(response.bits().to_ne_bytes());
+                if has_info {
+                    let rule = AuditRule { rule_number: 0, subject_trust: 0, object_trust: 0 };
+                    bytes.extend(rule.to_bytes());
+                }
+                bytes.resize(len, 0);
+                self.set_rule(task, A1);
+                self.transfer(cx, task, number, Direction::Write { bytes }, true)
+            }
+            FileKind::Pidfd => self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL)),
+            FileKind::File { .. } | FileKind::Handle(_) => {
+                self.finish(cx, task, MAINLINE, &fail(Errno::EBADF))
+            }
+        }
+    }
+
+    /// `process_access_response` in fs/notify/fanotify/fanotify_user.c.
+    fn respond(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        group: GroupNo,
+        fd: i32,
+        response: Response,
+        len: usize,
+    ) -> Result<(), Stop> {
+        let of = self.group(group);
+        let rule = if of.restartable { Q6 } else { MAINLINE };
+        let decision = response & (Response::ALLOW | Response::DENY);
+        let known = Response::ALLOW | Response::DENY | Response::AUDIT | Response::INFO;
+        let errno = response.errno();
+        const ERRNOS: [Errno; 7] = [
+            Errno::EIO,
+            Errno::EPERM,
+            Errno::EBUSY,
+            Errno::ETXTBSY,
+            Errno::EAGAIN,
+            Errno::ENOSPC,
+            Errno::EDQUOT,
+        ];
+        let well_formed = len >= RESPONSE_LEN
+            && (response.without_errno() - known).is_empty()
+            && match (decision, errno) {
+                (Response::ALLOW, errno) => errno.is_none(),
+                (Response::DENY, None) => true,
+                (Response::DENY, Some(errno)) => {
+                    of.class == Class::PreContent && ERRNOS.contains(&errno)
+                }
+                _ => false,
+            }
+            && (!response.contains(Response::AUDIT) || of.flags.contains(InitFlags::ENABLE_AUDIT))
+            && (!response.contains(Response::INFO) || len == RESPONSE_LEN + AuditRule::LEN);
+        let answers_nothing = response.contains(Response::INFO) && fd == refan_abi::NO_FD;
+        if !well_formed || (fd < 0 && !answers_nothing) {
+            return self.finish(cx, task, rule, &[Allowed::Errno(Errno::EINVAL)]);
+        }
+        let written =
+            RESPONSE_LEN + if response.contains(Response::INFO) { AuditRule::LEN } else { 0 };
+        let written = Allowed::Value(written as i64);
+        let down = of.restartable && of.down;
+        if answers_nothing {
+            // S2 makes every well-formed write ENOENT, this one never looked for an event.
+            let allowed = [written, Allowed::Errno(Errno::ENOENT)];
+            return self.finish(cx, task, rule, &allowed[..1 + usize::from(down)]);
+        }
+        if down {
+            return self.finish(cx, task, S2, &[Allowed::Errno(Errno::ENOENT)]);
+        }
+        let Some(at) = of.pending.iter().position(|pending| pending.fd == fd) else {
+            let rule = match rule {
+                Q6 if of.void_fds.contains(&fd) => R4,
+                Q6 if self.vars.contains(&fd) => R3,
+                rule => rule,
+            };
+            return self.finish(cx, task, rule, &[Allowed::Errno(Errno::ENOENT)]);
+        };
+        cx.returns(self, task, rule, &[written])?;
+        let event = self.group_mut(group).pending.remove(at).event;
+        let answer = match decision {
+            Response::ALLOW => Answer::allow(rule),
+            _ => Answer::deny(errno.unwrap_or(Errno::EPERM), rule),
+        };
+        self.answer(event, answer);
+        self.leave(cx, task)
+    }
+
+    fn close(&mut self, cx: &mut Context<'_>, task: Task, fd: i32) -> Result<(), Stop> {
+        let Some(entry) = self.task_mut(task).fds.remove(&fd) else {
+            return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EBADF)]);
+        };
+        let rule = match self.files.get(&entry.file).map(|file| &file.kind) {
+            Some(FileKind::Control(_)) => S1,
+            _ => MAINLINE,
+        };
+        self.set_rule(task, rule);
+        if let Some(group) = self.drop_ref(entry.file)
+            && let Some(call) = &mut self.task_mut(task).call
+        {
+            call.at = At::Closing { group };
+            return Ok(());
+        }
+        self.finish(cx, task, rule, &[Allowed::Value(0)])
+    }
+
+    fn dup(&mut self, cx: &mut Context<'_>, task: Task, fd: i32) -> Result<(), Stop> {
+        let Some(entry) = self.task(task).fds.get(&fd).copied() else {
+            return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EBADF)]);
+        };
+        if self.fds_left(task) == Some(0) {
+            return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EMFILE)]);
+        }
+        let back = cx.returns(self, task, MAINLINE, &[Allowed::Fd])?;
+        self.install(task, back.value as i32, entry.file, false);
+        self.bind_fd(cx, task, back.value as i32);
+        self.leave(cx, task)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, task: Task, fd: i32) -> Result<(), Stop> {
+        let ready = |flags: PollFlags| Allowed::Value(flags.bits().into());
+        let (rule, allowed) = match self.file(task, fd).map(|(_, file)| &file.kind) {
+            // poll(2) passes over negative numbers.
+            None if fd < 0 => (MAINLINE, ready(PollFlags::empty())),
+            None | Some(FileKind::Handle(_)) => (MAINLINE, ready(PollFlags::NVAL)),
+            Some(FileKind::Control(_)) => (C1, ready(ALWAYS_READY)),
+            Some(FileKind::File { .. }) => (MAINLINE, ready(ALWAYS_READY)),
+            Some(FileKind::Pidfd) => return self.any(cx, task),
+            Some(FileKind::Queue(group) | FileKind::Classic(group)) => {
+                let of = self.group(*group);
+                if of.hears_of_others {
+                    return self.any(cx, task);
+                }
+                let rule = if of.restartable { Q5 } else { MAINLINE };
+                if of.down {
+                    return self.poll_of_the_dead(cx, task);
+                }
+                let flags = if of.unread.is_empty() { PollFlags::empty() } else { READABLE };
+                (rule, ready(flags))
+            }
+        };
+        self.finish_poll(cx, task, rule, allowed)
+    }
+
+    fn finish_poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        rule: Rule,
+        allowed: Allowed,
+    ) -> Result<(), Stop> {
+        let Allowed::Value(flags) = allowed else { return Ok(()) };
+        let back = cx.returns(self, task, rule, &[Allowed::Any])?;
+        if back.value != flags {
+            return Err(cx.broken(rule, poll_text(flags), poll_text(back.value)));
+        }
+        self.leave(cx, task)
+    }
+
+    /// HUP without IN (S2); what else is reported is left open, but never OUT (Q5).
+    fn poll_of_the_dead(&mut self, cx: &mut Context<'_>, task: Task) -> Result<(), Stop> {
+        let back = cx.returns(self, task, S2, &[Allowed::Any])?;
+        let flags = PollFlags::from_bits_retain(back.value as u16);
+        if !flags.contains(PollFlags::HUP) || flags.intersects(ALWAYS_READY) {
+            return Err(cx.broken(S2, "HUP without IN", poll_text(back.value)));
+        }
+        self.leave(cx, task)
+    }
+
+    /// Any result, since the contract says nothing.
+    fn any(&mut self, cx: &mut Context<'_>, task: Task) -> Result<(), Stop> {
+        self.finish(cx, task, MAINLINE, &[Allowed::Any])
+    }
+
+    fn epoll(&mut self, cx: &mut Context<'_>, task: Task, fd: i32) -> Result<(), Stop> {
+        // The instance itself needs an fd.
+        let (rule, errno) = if self.fds_left(task) == Some(0) {
+            (MAINLINE, Some(Errno::EMFILE))
+        } else {
+            match self.file(task, fd).map(|(_, file)| &file.kind) {
+                None | Some(FileKind::Handle(_)) => (MAINLINE, Some(Errno::EBADF)),
+                Some(FileKind::Control(_)) => (C1, Some(Errno::EPERM)),
+                Some(FileKind::File { .. }) => (MAINLINE, Some(Errno::EPERM)),
+                Some(FileKind::Queue(_)) => (Q5, None),
+                Some(FileKind::Classic(_) | FileKind::Pidfd) => (MAINLINE, None),
+            }
+        };
+        self.finish(cx, task, rule, &[errno.map_or(Allowed::Value(0), Allowed::Errno)])
+    }
+
+    fn fionread(&mut self, cx: &mut Context<'_>, task: Task, fd: i32) -> Result<(), Stop> {
+        let fail = |rule, errno| (rule, Allowed::Errno(errno));
+        let (rule, allowed) = match self.file(task, fd).map(|(_, file)| &file.kind) {
+            None | Some(FileKind::Handle(_)) => fail(MAINLINE, Errno::EBADF),
+            Some(FileKind::Control(_)) => fail(C2, Errno::ENOTTY),
+            Some(FileKind::Pidfd) => fail(MAINLINE, Errno::ENOTTY),
+            Some(FileKind::File { path, .. }) if path.kind == PathKind::Dir => {
+                fail(MAINLINE, Errno::ENOTTY)
+            }
+            Some(FileKind::File { path, pos, .. }) => match self.contents.get(path) {
+                None => (MAINLINE, Allowed::Any),
+                // file_ioctl() of fs/ioctl.c puts the difference into an int.
+                Some(bytes) => (MAINLINE, Allowed::Value(bytes.len() as i64 - *pos as i64)),
+            },
+            Some(FileKind::Queue(group) | FileKind::Classic(group)) => {
+                let of = self.group(*group);
+                let rule = match (of.restartable, of.down) {
+                    (false, _) => MAINLINE,
+                    (true, false) => Q5,
+                    (true, true) => S2,
+                };
+                if of.hears_of_others {
+                    (rule, Allowed::Any)
+                } else {
+                    (rule, Allowed::Value(self.unread_bytes(*group) as i64))
+                }
+            }
+        };
+        self.finish(cx, task, rule, &[allowed])
+    }
+
+    fn rule_of_flags(&self, file: Option<FileNo>) -> Rule {
+        match file.and_then(|file| self.files.get(&file)).map(|file| &file.kind) {
+            Some(FileKind::Control(_)) => crate::rules::CONTROL_FLAGS,
+            Some(FileKind::Queue(_)) => Q1,
+            _ => MAINLINE,
+        }
+    }
+
+    fn getfl(&mut self, cx: &mut Context<'_>, task: Task, fd: i32) -> Result<(), Stop> {
+        let Some((number, file)) = self.file(task, fd) else {
+            return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EBADF)]);
+        };
+        let rule = self.rule_of_flags(Some(number));
+        // An event fd shows O_CLOEXEC of event_f_flags, other files do not; what O_LARGEFILE
+        // shows is no matter of the contract.
+        let ignored = (OpenFlags::O_CLOEXEC | OpenFlags::O_LARGEFILE | ASYNC).bits();
+        let expected = file.status.bits() & !ignored;
+        let back = cx.returns(self, task, rule, &[Allowed::Any])?;
+        if u32::try_from(back.value).ok().map(|flags| flags & !ignored) != Some(expected) {
+            return Err(cx.broken(rule, flags_text(expected), flags_text(back.value as u32)));
+        }
+        self.leave(cx, task)
+    }
+
+    fn setfl(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        fd: i32,
+        flags: OpenFlags,
+    ) -> Result<(), Stop> {
+        let fail = |errno| [Allowed::Errno(errno)];
+        let Some((number, file)) = self.file(task, fd) else {
+            return self.finish(cx, task, MAINLINE, &fail(Errno::EBADF));
+        };
+        if matches!(file.kind, FileKind::Handle(_)) {
+            return self.finish(cx, task, MAINLINE, &fail(Errno::EBADF));
+        }
+        let rule = self.rule_of_flags(Some(number));
+        if flags.contains(DIRECT) && file.group().is_none() {
+            return Err(Stop::Unjudgeable("O_DIRECT depends on the file system".to_owned()));
+        }
+        if flags.contains(DIRECT) {
+            // No file of anon_inode_getfile() has FMODE_CAN_ODIRECT.
+            return self.finish(cx, task, rule, &fail(Errno::EINVAL));
+        }
+        if self.task(task).uid != 0 && flags.contains(OpenFlags::O_NOATIME) {
+            return self.any(cx, task);
+        }
+        if let Some(file) = self.files.get_mut(&number) {
+            file.status = (flags & SETTABLE) | (file.status - SETTABLE);
+        }
+        self.finish(cx, task, rule, &[Allowed::Value(0)])
+    }
+
+    fn readlink(&mut self, cx: &mut Context<'_>, task: Task, fd: i32) -> Result<(), Stop> {
+        let (rule, whole, end) = match self.file(task, fd).map(|(_, file)| &file.kind) {
+            None => {
+                let allowed = [Allowed::Errno(Errno::ENOENT)];
+                return self.finish(cx, task, MAINLINE, &allowed);
+            }
+            Some(FileKind::Pidfd) => return self.any(cx, task),
+            Some(FileKind::Control(_)) => (C4, true, "anon_inode:[fanotify]".to_owned()),
+            Some(FileKind::Classic(_)) => (MAINLINE, true, "anon_inode:[fanotify]".to_owned()),
+            Some(FileKind::Queue(_)) => (Q3, true, "anon_inode:[fanotify-queue]".to_owned()),
+            // Where the file system is mounted is the agent's matter.
+            Some(FileKind::File { path, .. } | FileKind::Handle(path)) => {
+                (MAINLINE, false, format!("/{path}"))
+            }
+        };
+        let back = cx.returns(self, task, rule, &[Allowed::Any])?;
+        let text = match &back.data {
+            Seen::Text(text) => text.as_str(),
+            _ => "",
+        };
+        let fits = if whole { text == end } else { text.ends_with(&end) };
+        if !fits || back.value != text.len() as i64 {
+            return Err(cx.broken(rule, end, format!("{text:?}")));
+        }
+        self.leave(cx, task)
+    }
+
+    fn reopen(&mut self, cx: &mut Context<'_>, task: Task, fd: i32) -> Result<(), Stop> {
+        let fail = |errno| [Allowed::Errno(errno)];
+        if self.fds_left(task) == Some(0) {
+            return self.finish(cx, task, MAINLINE, &fail(Errno::EMFILE));
+        }
+        match self.file(task, fd).map(|(_, file)| &file.kind) {
+            None => self.finish(cx, task, MAINLINE, &fail(Errno::ENOENT)),
+            Some(FileKind::Control(_) | FileKind::Queue(_)) => {
+                self.finish(cx, task, C6, &fail(Errno::ENXIO))
+            }
+            // no_open() of fs/inode.c
+            Some(FileKind::Classic(_)) => self.finish(cx, task, MAINLINE, &fail(Errno::ENXIO)),
+            Some(FileKind::Pidfd) => Err(Stop::Unjudgeable("a pidfd is opened anew".to_owned())),
+            Some(&(FileKind::File { path, .. } | FileKind::Handle(path))) => {
+                self.set_rule(task, A1);
+                self.open(cx, task, path, OpenFlags::O_RDONLY)
+            }
+        }
+    }
+
+    fn sysctl(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        name: Sysctl,
+        value: u32,
+    ) -> Result<(), Stop> {
+        let fail = |errno| [Allowed::Errno(errno)];
+        if self.fds_left(task) == Some(0) {
+            return self.finish(cx, task, MAINLINE, &fail(Errno::EMFILE));
+        }
+        if self.task(task).uid != 0 {
+            let errors = [Errno::EACCES, Errno::EPERM].map(Allowed::Errno);
+            return self.finish(cx, task, MAINLINE, &errors);
+        }
+        if value > SYSCTL_MAX {
+            return self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL));
+        }
+        match name {
+            Sysctl::MaxQueuedEvents => self.limits.queued_events = Some(value),
+            Sysctl::MaxUserGroups => self.limits.groups = Some(value),
+            Sysctl::MaxUserMarks => self.limits.marks = Some(value),
+            Sysctl::WatchdogTimeout => {}
+        }
+        self.finish(cx, task, MAINLINE, &[Allowed::Value(0)])
+    }
+}
+
+fn poll_text(value: i64) -> String {
+    match u16::try_from(value) {
+        Ok(0) => "nothing ready".to_owned(),
+        Ok(bits) => {
+            let flags = PollFlags::from_bits_retain(bits);
+            let names: Vec<_> = flags.iter_names().map(|(name, _)| name).collect();
+            names.join(" | ")
+        }
+        Err(_) => returned(value),
+    }
+}
+
+fn flags_text(bits: u32) -> String {
+    let flags = OpenFlags::from_bits_retain(bits);
+    let mut names: Vec<String> = flags
+        .iter_names()
+        .filter(|(_, flag)| !flag.is_empty())
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    if (flags & OpenFlags::ACCMODE).is_empty() {
+        names.insert(0, "O_RDONLY".to_owned());
+    }
+    names.join(" | ")
+}

@@ -1,0 +1,147 @@
+//! What a transition of the model is given: the program, what was seen, and the choices that the
+//! contract leaves to the kernel.
+
+use refan_program::{Path, Program, Rule, Task};
+
+use crate::violation::{Allowed, either, returned};
+use crate::{Kernel, Observation, Return, Stop, Violation, observe::End, state::State};
+
+/// One run of a transition. Where the contract leaves a choice, the transition takes it from the
+/// script; whoever runs it writes the scripts, until every choice has been tried.
+pub(crate) struct Context<'a> {
+    pub kernel: &'a Kernel,
+    pub program: &'a Program,
+    /// The step that is being judged.
+    pub step: usize,
+    pub seen: &'a Observation,
+    script: Vec<Choice>,
+    next: usize,
+}
+
+struct Choice {
+    taken: usize,
+    of: usize,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(
+        kernel: &'a Kernel,
+        program: &'a Program,
+        step: usize,
+        seen: &'a Observation,
+    ) -> Self {
+        Self { kernel, program, step, seen, script: Vec::new(), next: 0 }
+    }
+
+    /// One of `of` possibilities, by number. Of none or one there is no choice.
+    pub(crate) fn choose(&mut self, of: usize) -> usize {
+        if of < 2 {
+            return 0;
+        }
+        if self.next == self.script.len() {
+            self.script.push(Choice { taken: 0, of });
+        }
+        let taken = self.script[self.next].taken;
+        self.next += 1;
+        taken
+    }
+
+    /// Turns to the next script. False when all have been run.
+    pub(crate) fn next_script(&mut self) -> bool {
+        self.next = 0;
+        while let Some(last) = self.script.last_mut() {
+            last.taken += 1;
+            if last.taken < last.of {
+                return true;
+            }
+            self.script.pop();
+        }
+        false
+    }
+
+    /// The name of a task, for messages.
+    pub(crate) fn name(&self, task: Task) -> &str {
+        self.program.task_name(task)
+    }
+
+    /// A rule is broken.
+    pub(crate) fn broken(
+        &self,
+        rule: Rule,
+        allowed: impl Into<String>,
+        observed: impl Into<String>,
+    ) -> Stop {
+        Stop::Broken(Violation {
+            rule,
+            step: self.step,
+            allowed: allowed.into(),
+            observed: observed.into(),
+        })
+    }
+
+    /// How the call that the task is in was seen to return, if it was.
+    pub(crate) fn peek(&self, step: usize) -> Option<&'a Return> {
+        self.seen.returns.iter().find(|back| back.step == step)
+    }
+
+    /// The inode number of a path.
+    pub(crate) fn inode(&self, path: Path) -> Option<u64> {
+        self.kernel.inodes.get(&path).copied()
+    }
+
+    /// How the task was seen instead of a return: for messages.
+    pub(crate) fn seen_instead(&self, task: Task) -> String {
+        if self.seen.blocked.contains(&task) {
+            return format!("{} is blocked", self.name(task));
+        }
+        match self.seen.ended.iter().find(|(ended, _)| *ended == task) {
+            Some((_, End::Signaled(signal))) => {
+                format!("{} was ended by signal {signal}", self.name(task))
+            }
+            Some((_, End::Exited(status))) => {
+                format!("{} exited with status {status}", self.name(task))
+            }
+            None => format!("{} did not return", self.name(task)),
+        }
+    }
+
+    /// The call that the task is in returns now, and only so.
+    pub(crate) fn returns(
+        &self,
+        state: &mut State,
+        task: Task,
+        rule: Rule,
+        allowed: &[Allowed],
+    ) -> Result<&'a Return, Stop> {
+        let step = state.task(task).call.as_ref().map_or(self.step, |call| call.step);
+        let who = if step == self.step {
+            String::new()
+        } else {
+            format!(" for {} in step {}", self.name(task), step + 1)
+        };
+        let Some(back) = self.peek(step) else {
+            return Err(self.broken(
+                rule,
+                format!("{}{who}", either(allowed)),
+                self.seen_instead(task),
+            ));
+        };
+        state.matched.insert(step);
+        let fits = |one: &Allowed| match *one {
+            Allowed::Value(value) => back.value == value,
+            Allowed::Fd => i32::try_from(back.value)
+                .is_ok_and(|fd| fd >= 0 && !state.task(task).fds.contains_key(&fd)),
+            Allowed::Errno(errno) => back.value == -i64::from(errno.0),
+            Allowed::Any => back.value >= 0,
+        };
+        if allowed.iter().any(fits) {
+            return Ok(back);
+        }
+        let observed = if allowed.contains(&Allowed::Fd) && back.value >= 0 {
+            format!("fd {}, which is in use", back.value)
+        } else {
+            returned(back.value)
+        };
+        Err(self.broken(rule, format!("{}{who}", either(allowed)), observed))
+    }
+}

@@ -1,0 +1,83 @@
+//! What was seen of one step: the model's input beside the program.
+
+use std::collections::BTreeSet;
+
+use refan_abi::Event;
+use refan_program::{Path, Task};
+
+/// Everything that happened from the start of a step until nothing ran any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// The step was not made.
+    pub skipped: Option<Skipped>,
+    /// Calls that returned, of this step or of an earlier one that had blocked.
+    pub returns: Vec<Return>,
+    /// Tasks that were made, with their pids as the program's tasks see them.
+    pub started: Vec<(Task, i32)>,
+    /// Tasks that ended.
+    pub ended: Vec<(Task, End)>,
+    /// Tasks that are asleep inside a call at the end of the step.
+    pub blocked: BTreeSet<Task>,
+}
+
+/// Why a step was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skipped {
+    /// Its task is inside an earlier call.
+    Busy,
+    /// Its task has ended or was never made.
+    Gone,
+}
+
+/// A call returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Return {
+    /// Index of the step that made the call.
+    pub step: usize,
+    /// What it returned; an error is -errno.
+    pub value: i64,
+    /// What it wrote to the caller's memory.
+    pub data: Seen,
+}
+
+/// What a call wrote to the caller's memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing.
+    Nothing,
+    /// Bytes of a file.
+    Bytes(Vec<u8>),
+    /// Events of a queue.
+    Events(Vec<SeenEvent>),
+    /// A link's target, or lines of fdinfo.
+    Text(String),
+}
+
+/// An event that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenEvent {
+    /// As it was read.
+    pub event: Event,
+    /// What its fd is open on.
+    pub object: Object,
+}
+
+/// What an event's fd is open on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// It has no fd.
+    None,
+    /// A file of the program.
+    Path(Path),
+    /// Another file.
+    Foreign,
+}
+
+/// How a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With this status.
+    Exited(i32),
+    /// By this signal.
+    Signaled(i32),
+}

@@ -1,0 +1,27 @@
+//! The rules of the contract that the model enforces, as constants.
+
+use refan_program::Rule;
+
+macro_rules! rules {
+    ($($chapter:ident: $($name:ident = $number:literal),*;)*) => {
+        $($(pub(crate) const $name: Rule = Rule::named(
+            stringify!($chapter).as_bytes()[0] as char, $number);)*)*
+    };
+}
+
+rules! {
+    I: I1 = 1, I3 = 3;
+    C: C1 = 1, C2 = 2, C3 = 3, C4 = 4, C6 = 6;
+    M: M1 = 1, M2 = 2, M3 = 3, M4 = 4;
+    Q: Q1 = 1, Q2 = 2, Q3 = 3, Q4 = 4, Q5 = 5, Q6 = 6, Q7 = 7, Q8 = 8, Q9 = 9, Q10 = 10;
+    R: R1 = 1, R2 = 2, R3 = 3, R4 = 4, R5 = 5, R6 = 6, R9 = 9;
+    K: K1 = 1, K4 = 4;
+    S: S1 = 1, S2 = 2;
+    F: F2 = 2;
+    A: A1 = 1;
+}
+
+/// What holds for groups without the flag, and for everything that has nothing to do with it.
+pub(crate) const MAINLINE: Rule = Rule::named('I', 4);
+/// What holds for a restartable group's init flags and file flags.
+pub(crate) const CONTROL_FLAGS: Rule = Rule::named('I', 2);

@@ -1,0 +1,188 @@
+//! What a scenario expects, beside what the model says.
+
+use refan_abi::{Errno, OpenFlags};
+use refan_model::{End, Object, Return, Seen, SeenEvent, Violation};
+use refan_program::{Call, EventPattern, Expect, Program, Rule, Step, Task};
+
+use super::trace::Trace;
+
+/// What a scenario that names no rule is about.
+const UNNAMED: Rule = Rule::named('I', 4);
+
+/// The first expectation that what was observed does not meet.
+pub(super) fn first_failure(program: &Program, trace: &Trace) -> Option<Violation> {
+    for (number, step) in program.steps.iter().enumerate().take(trace.steps.len()) {
+        let Some(expect) = &step.expect else { continue };
+        let outcome = outcome(program, trace, number);
+        if !meets(program, trace, expect, step, &outcome) {
+            return Some(Violation {
+                rule: program.rules().first().copied().unwrap_or(UNNAMED),
+                step: number,
+                allowed: format!("as the scenario expects, {}", expectation(program, step)),
+                observed: words(program, trace, &outcome),
+            });
+        }
+    }
+    None
+}
+
+/// How a call stood at the end of a step.
+pub(super) enum Outcome<'a> {
+    Returned(&'a Return),
+    Blocked,
+    Killed,
+    /// The task ended without a return, by itself.
+    Gone,
+    Skipped,
+    /// No call was made yet.
+    None,
+}
+
+/// How the call stood that a step made, at its end; of an await, the latest call of its task.
+pub(super) fn outcome<'a>(program: &Program, trace: &'a Trace, at: usize) -> Outcome<'a> {
+    let step = &program.steps[at];
+    if trace.steps[at].skipped.is_some() {
+        return Outcome::Skipped;
+    }
+    let (task, made) = match &step.call {
+        Call::Await { task } => {
+            let made = (0..at).rev().find(|number| {
+                caller(&program.steps[*number]) == Some(*task)
+                    && trace.steps[*number].skipped.is_none()
+            });
+            (*task, made)
+        }
+        Call::Kill { .. } => (Task::MAIN, Some(at)),
+        _ => (caller(step).unwrap_or(step.task), Some(at)),
+    };
+    let Some(made) = made else { return Outcome::None };
+    let seen = &trace.steps[made..=at];
+    let returned = seen.iter().flat_map(|seen| &seen.returns).find(|back| back.step == made);
+    if let Some(back) = returned {
+        return Outcome::Returned(back);
+    }
+    let end = seen.iter().flat_map(|seen| &seen.ended).find(|(ended, _)| *ended == task);
+    match end {
+        Some((_, End::Signaled(_))) => Outcome::Killed,
+        Some((_, End::Exited(_))) => Outcome::Gone,
+        None if trace.steps[at].blocked.contains(&task) => Outcome::Blocked,
+        None => Outcome::None,
+    }
+}
+
+/// Who makes the call of a step, if it is a task's.
+fn caller(step: &Step) -> Option<Task> {
+    match (&step.call, &step.bind) {
+        (Call::Spawn { .. }, refan_program::Bind::Task(task)) => Some(*task),
+        (Call::Kill { .. } | Call::Await { .. }, _) => None,
+        _ => Some(step.task),
+    }
+}
+
+fn meets(
+    program: &Program,
+    trace: &Trace,
+    expect: &Expect,
+    step: &Step,
+    outcome: &Outcome<'_>,
+) -> bool {
+    let back = match (expect, outcome) {
+        (Expect::Blocked, outcome) => return matches!(outcome, Outcome::Blocked),
+        (Expect::Killed, outcome) => return matches!(outcome, Outcome::Killed),
+        (_, Outcome::Returned(back)) => *back,
+        _ => return false,
+    };
+    let made = &program.steps[back.step].call;
+    match expect {
+        Expect::Value(value) => {
+            let returns_fd = made.innermost().returns_fd() || step.call.returns_fd();
+            let seen = if returns_fd && back.value >= 0 { 0 } else { back.value };
+            seen == i64::from(*value)
+        }
+        Expect::Errno(errno) => back.value == -i64::from(errno.0),
+        Expect::Blocked | Expect::Killed => false,
+        Expect::Events(patterns) => match &back.data {
+            Seen::Events(events) => {
+                events.len() == patterns.len()
+                    && patterns.iter().zip(events).all(|(pattern, seen)| fits(trace, pattern, seen))
+            }
+            _ => false,
+        },
+        Expect::Poll(flags) => back.value == i64::from(flags.bits()),
+        Expect::Open(flags) => {
+            // The kernel sets O_LARGEFILE by itself.
+            let large = OpenFlags::O_LARGEFILE.bits();
+            u32::try_from(back.value).is_ok_and(|seen| seen & !large == flags.bits() & !large)
+        }
+        Expect::FdFlags(flags) => back.value == i64::from(flags.bits()),
+        Expect::Text(text) => match &back.data {
+            Seen::Text(seen) => seen == text,
+            Seen::Bytes(seen) => seen == text.as_bytes(),
+            Seen::Nothing => text.is_empty() && back.value == 0,
+            Seen::Events(_) => false,
+        },
+    }
+}
+
+fn fits(trace: &Trace, pattern: &EventPattern, seen: &SeenEvent) -> bool {
+    let error = Errno::from_return(seen.event.fd.into());
+    pattern.mask == seen.event.mask
+        && pattern.error.is_none_or(|errno| error == Some(errno))
+        && pattern.path.is_none_or(|path| seen.object == Object::Path(path))
+        && pattern.by.is_none_or(|task| trace.pids.get(&task) == Some(&seen.event.pid))
+}
+
+/// The expectation of a step as its text form has it.
+fn expectation(program: &Program, step: &Step) -> String {
+    let bare = Step { expect: None, comments: Vec::new(), ..step.clone() };
+    let whole = Program {
+        header: Vec::new(),
+        steps: vec![Step { comments: Vec::new(), ..step.clone() }],
+        ..program.clone()
+    };
+    let text = whole.to_string();
+    let call = whole.step_text(&bare);
+    text.trim_end()
+        .strip_prefix(&call)
+        .unwrap_or(&text)
+        .trim_start_matches([' ', '-', '>'])
+        .to_owned()
+}
+
+/// An outcome in words, as expectations have them.
+pub(super) fn words(program: &Program, trace: &Trace, outcome: &Outcome<'_>) -> String {
+    match outcome {
+        Outcome::Blocked => "blocked".to_owned(),
+        Outcome::Killed => "killed".to_owned(),
+        Outcome::Gone => "the task exited".to_owned(),
+        Outcome::Skipped => "skipped".to_owned(),
+        Outcome::None => "nothing".to_owned(),
+        Outcome::Returned(back) => match (Errno::from_return(back.value), &back.data) {
+            (Some(errno), _) => errno.to_string(),
+            (None, Seen::Events(events)) => {
+                events.iter().map(|seen| event(program, trace, seen)).collect::<Vec<_>>().join(", ")
+            }
+            (None, Seen::Text(text)) => format!("{text:?}"),
+            (None, Seen::Bytes(bytes)) => format!("{:?}", String::from_utf8_lossy(bytes)),
+            (None, Seen::Nothing) => back.value.to_string(),
+        },
+    }
+}
+
+fn event(program: &Program, trace: &Trace, seen: &SeenEvent) -> String {
+    let names: Vec<&str> = seen.event.mask.iter_names().map(|(name, _)| name).collect();
+    let mut text =
+        if names.is_empty() { format!("{:#x}", seen.event.mask.bits()) } else { names.join(" | ") };
+    if let Some(errno) = Errno::from_return(seen.event.fd.into()) {
+        text += &format!(" fd {errno}");
+    }
+    match seen.object {
+        Object::Path(path) => text += &format!(" {path}"),
+        Object::Foreign => text += " of another file",
+        Object::None => {}
+    }
+    match trace.pids.iter().find(|(_, pid)| **pid == seen.event.pid) {
+        Some((task, _)) => text + " by " + program.task_name(*task),
+        None => text + &format!(" by pid {}", seen.event.pid),
+    }
+}

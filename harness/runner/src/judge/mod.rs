@@ -1,0 +1,82 @@
+//! Judging: from a trace to a verdict, on the host.
+//!
+//! The model says what the contract allows ([`refan_model`]); this module turns the guest's records
+//! into what the model takes, and holds the scenario's own expectations against them. The guest is
+//! not trusted: a trace that is incomplete or contradicts itself is never *held*.
+
+mod expect;
+mod history;
+mod trace;
+
+#[cfg(test)]
+mod tests;
+
+use refan_abi::ApiValues;
+use refan_model::{Kernel, Model, Stop, Violation};
+use refan_program::{Expect, Program};
+use refan_wire::Record;
+
+pub use history::history;
+
+use trace::Trace;
+
+/// What judging came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// Everything that was observed is allowed and expected.
+    Held,
+    /// A rule was broken.
+    Broken(Violation),
+    /// The program needs the feature under test, which this kernel does not have.
+    Unsupported(String),
+    /// The run does not tell whether the rules held.
+    Unjudgeable(String),
+}
+
+/// Judges the trace of a program's run on a kernel that has the feature or does not.
+pub fn judge(
+    program: &Program,
+    records: &[Record],
+    api: ApiValues,
+    restartable: bool,
+) -> Judgement {
+    if !restartable && needs_feature(program) {
+        let why = "the kernel has no restartable permission events";
+        return Judgement::Unsupported(why.to_owned());
+    }
+    let trace = Trace::read(program, records);
+    let inodes = trace.inodes.clone();
+    let kernel = Kernel { api, restartable, inodes };
+    let mut model = Model::new(&kernel, program, trace.main);
+    for (step, seen) in trace.steps.iter().enumerate() {
+        match model.step(step, seen) {
+            Ok(()) => {}
+            Err(Stop::Broken(violation)) => return Judgement::Broken(violation),
+            Err(Stop::Unjudgeable(why)) => {
+                return Judgement::Unjudgeable(format!("step {}: {why}", step + 1));
+            }
+        }
+    }
+    if let Some(stuck) = &trace.stuck
+        && let Err(Stop::Broken(violation)) = model.end(stuck)
+    {
+        return Judgement::Broken(violation);
+    }
+    if let Some(violation) = expect::first_failure(program, &trace) {
+        return Judgement::Broken(violation);
+    }
+    match trace.fault {
+        Some(fault) => Judgement::Unjudgeable(fault),
+        None => Judgement::Held,
+    }
+}
+
+/// Whether the program asks for the feature as one who means to use it: a scenario that expects an
+/// error of such a group says something about every kernel (I1).
+fn needs_feature(program: &Program) -> bool {
+    program
+        .steps
+        .iter()
+        .filter(|step| step.call.innermost().asks_for_restartable())
+        .any(|step| !matches!(step.expect, Some(Expect::Errno(_))))
+}

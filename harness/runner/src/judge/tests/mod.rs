@@ -1,0 +1,30 @@
+//! Traces of right and wrong kernels, written by hand.
+
+mod property;
+mod rules;
+mod tape;
+mod trace;
+
+use tape::Tape;
+
+/// The example of the design, up to the second open of the queue.
+const EXAMPLE: &str = "\
+# Q2, R1: a second queue is refused; what the first one left pending goes to its successor.
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)
+fanotify_mark(c, ADD, OPEN_PERM, f0)
+q = open_queue(c)
+open_queue(c) -> EBUSY
+a = spawn open(f0, O_RDONLY)
+e = read(q) -> OPEN_PERM f0 by a
+close(q)
+a -> blocked
+q2 = open_queue(c)
+e2 = read(q2) -> OPEN_PERM f0 by a
+write(q2, e2, ALLOW)
+a -> 0
+";
+
+/// How a right kernel begins the example, up to the step in which the queue is closed.
+fn example() -> Tape {
+    Tape::of(EXAMPLE).ret(0).ret(0).ret(1).errno("EBUSY").blocks().event("OPEN_PERM", "f0", 1, 2)
+}

@@ -1,0 +1,302 @@
+//! From the guest's records to what was observed of each step.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use refan_abi::Events;
+use refan_model::{End, Object, Observation, Return, Seen, SeenEvent, Skipped};
+use refan_program::{Call, Path, Program, Task};
+use refan_wire::{Data, FileId, Record, Skip, TaskEnd};
+
+/// A trace, as far as it makes sense.
+#[derive(Debug, Default)]
+pub(super) struct Trace {
+    /// What was observed of each step, from the first on.
+    pub steps: Vec<Observation>,
+    /// Inode numbers of the program's files.
+    pub inodes: BTreeMap<Path, u64>,
+    /// Pid of the task `main`.
+    pub main: i32,
+    /// Pids of all tasks.
+    pub pids: BTreeMap<Task, i32>,
+    /// Tasks that did not end when they were killed after the last step.
+    pub stuck: Option<BTreeSet<Task>>,
+    /// Why the trace is not that of a whole run.
+    pub fault: Option<String>,
+}
+
+impl Trace {
+    /// Reads records until their end, or until they stop making sense.
+    pub(super) fn read(program: &Program, records: &[Record]) -> Self {
+        let mut reader = Reader::new(program);
+        let mut fault = None;
+        for (number, record) in records.iter().enumerate() {
+            if let Err(what) = reader.take(record) {
+                fault = Some(match record {
+                    Record::Broken { .. } => what,
+                    _ => format!("record {} of the trace: {what}", number + 1),
+                });
+                break;
+            }
+        }
+        let fault = fault.or_else(|| reader.missing());
+        Self { fault, ..reader.trace }
+    }
+}
+
+/// How a call stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    Entered(Task),
+    Returned,
+}
+
+struct Reader<'a> {
+    program: &'a Program,
+    trace: Trace,
+    begun: bool,
+    ended: bool,
+    files: HashMap<FileId, Path>,
+    calls: BTreeMap<usize, Stand>,
+    gone: BTreeSet<Task>,
+    now: Observation,
+}
+
+impl<'a> Reader<'a> {
+    fn new(program: &'a Program) -> Self {
+        Self {
+            program,
+            trace: Trace::default(),
+            begun: false,
+            ended: false,
+            files: HashMap::new(),
+            calls: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            now: Observation::default(),
+        }
+    }
+
+    /// The step that is being made, as long as there are any.
+    fn step(&self) -> Option<usize> {
+        (self.trace.steps.len() < self.program.steps.len()).then_some(self.trace.steps.len())
+    }
+
+    fn take(&mut self, record: &Record) -> Result<(), String> {
+        if let Record::Broken { what } = record {
+            return Err(format!("the agent could not do its work: {what}"));
+        }
+        if self.ended || self.trace.stuck.is_some() {
+            return Err("something follows the end".to_owned());
+        }
+        if !self.begun && !matches!(record, Record::Begin { .. }) {
+            return Err("something precedes the beginning".to_owned());
+        }
+        match record {
+            Record::Probe { .. } => Err("an answer to a probe".to_owned()),
+            Record::Begin { .. } if self.begun => Err("a second beginning".to_owned()),
+            Record::Begin { .. } => {
+                self.begun = true;
+                Ok(())
+            }
+            Record::File { path, id } => self.file(path, *id),
+            Record::TaskStarted { task, pid } => self.started(*task, *pid),
+            Record::Enter { step, task, .. } => self.enter(usize::from(*step), *task),
+            Record::Exit { step, task, ret, data, .. } => {
+                self.exit(usize::from(*step), *task, *ret, data)
+            }
+            Record::Skipped { step, why } => self.skipped(usize::from(*step), *why),
+            Record::TaskEnded { task, end, .. } => self.task_ended(*task, *end),
+            Record::Quiet { step, blocked, .. } => self.quiet(usize::from(*step), blocked),
+            Record::Stuck { tasks } => {
+                if self.step().is_some() {
+                    return Err("the end came before the last step".to_owned());
+                }
+                let tasks = tasks.iter().map(|task| self.task(*task)).collect::<Result<_, _>>()?;
+                self.trace.stuck = Some(tasks);
+                Ok(())
+            }
+            Record::End { .. } => self.end(),
+            Record::Broken { .. } => Ok(()),
+        }
+    }
+
+    fn task(&self, number: u8) -> Result<Task, String> {
+        if usize::from(number) < self.program.tasks.len() {
+            Ok(Task(number))
+        } else {
+            Err(format!("task {number}, which the program does not have"))
+        }
+    }
+
+    fn name(&self, task: Task) -> &str {
+        self.program.task_name(task)
+    }
+
+    fn file(&mut self, path: &str, id: FileId) -> Result<(), String> {
+        let path: Path = path.parse().map_err(|()| format!("{path:?} is no path"))?;
+        if self.files.insert(id, path).is_some() || self.trace.inodes.insert(path, id.ino).is_some()
+        {
+            return Err(format!("{path} is the same file as another path, or comes twice"));
+        }
+        Ok(())
+    }
+
+    fn started(&mut self, task: u8, pid: i32) -> Result<(), String> {
+        let task = self.task(task)?;
+        if pid <= 0 || self.trace.pids.values().any(|other| *other == pid) {
+            return Err(format!("{} has the pid {pid}", self.name(task)));
+        }
+        if self.trace.pids.insert(task, pid).is_some() {
+            return Err(format!("{} starts twice", self.name(task)));
+        }
+        if task == Task::MAIN {
+            self.trace.main = pid;
+        } else {
+            self.now.started.push((task, pid));
+        }
+        Ok(())
+    }
+
+    /// Who makes the call of a step.
+    fn caller(&self, step: usize) -> Option<Task> {
+        let step = self.program.steps.get(step)?;
+        match (&step.call, &step.bind) {
+            (Call::Spawn { .. }, refan_program::Bind::Task(task)) => Some(*task),
+            (Call::Await { .. }, _) => None,
+            (Call::Kill { .. }, _) => Some(Task::MAIN),
+            _ => Some(step.task),
+        }
+    }
+
+    fn enter(&mut self, step: usize, task: u8) -> Result<(), String> {
+        let task = self.task(task)?;
+        if self.step() != Some(step) || self.caller(step) != Some(task) {
+            return Err(format!("{} enters step {} out of turn", self.name(task), step + 1));
+        }
+        if !self.trace.pids.contains_key(&task) || self.gone.contains(&task) {
+            return Err(format!("{}, which is not there, makes a call", self.name(task)));
+        }
+        if self.calls.insert(step, Stand::Entered(task)).is_some() {
+            return Err(format!("step {} is entered twice", step + 1));
+        }
+        Ok(())
+    }
+
+    fn exit(&mut self, step: usize, task: u8, ret: i64, data: &Data) -> Result<(), String> {
+        let task = self.task(task)?;
+        if self.calls.get(&step) != Some(&Stand::Entered(task)) {
+            return Err(format!("step {} returns, which was not going on", step + 1));
+        }
+        self.calls.insert(step, Stand::Returned);
+        let data = self.seen(ret, data)?;
+        self.now.returns.push(Return { step, value: ret, data });
+        Ok(())
+    }
+
+    fn seen(&self, ret: i64, data: &Data) -> Result<Seen, String> {
+        let length = |len: usize| {
+            if i64::try_from(len) == Ok(ret) {
+                Ok(())
+            } else {
+                Err(format!("a call returned {ret} with {len} bytes"))
+            }
+        };
+        Ok(match data {
+            Data::None => Seen::Nothing,
+            Data::Bytes(bytes) => {
+                length(bytes.len())?;
+                Seen::Bytes(bytes.clone())
+            }
+            Data::Text(text) => Seen::Text(text.clone()),
+            Data::Events { bytes, objects } => {
+                length(bytes.len())?;
+                let events = Events::new(bytes)
+                    .collect::<Result<Vec<_>, _>>()
+                    .map_err(|error| error.to_string())?;
+                if events.len() != objects.len() {
+                    let count = (events.len(), objects.len());
+                    return Err(format!("{} events with {} objects", count.0, count.1));
+                }
+                let objects = objects.iter().map(|object| match object {
+                    None => Object::None,
+                    Some(id) => self.files.get(id).map_or(Object::Foreign, |p| Object::Path(*p)),
+                });
+                let seen = events.into_iter().zip(objects);
+                Seen::Events(seen.map(|(event, object)| SeenEvent { event, object }).collect())
+            }
+        })
+    }
+
+    fn skipped(&mut self, step: usize, why: Skip) -> Result<(), String> {
+        if self.step() != Some(step) || self.calls.contains_key(&step) {
+            return Err(format!("step {} is skipped out of turn", step + 1));
+        }
+        let mut now = std::mem::take(&mut self.now);
+        now.skipped = Some(match why {
+            Skip::Busy => Skipped::Busy,
+            Skip::Gone => Skipped::Gone,
+        });
+        // Nothing was looked at: who was blocked still is.
+        now.blocked =
+            self.trace.steps.last().map_or_else(BTreeSet::new, |last| last.blocked.clone());
+        self.trace.steps.push(now);
+        Ok(())
+    }
+
+    fn task_ended(&mut self, task: u8, end: TaskEnd) -> Result<(), String> {
+        let task = self.task(task)?;
+        if !self.trace.pids.contains_key(&task) || !self.gone.insert(task) {
+            return Err(format!("{} ends, which was not there", self.name(task)));
+        }
+        let end = match end {
+            TaskEnd::Exited(status) => End::Exited(status),
+            TaskEnd::Signaled(signal) => End::Signaled(signal),
+        };
+        self.now.ended.push((task, end));
+        Ok(())
+    }
+
+    fn quiet(&mut self, step: usize, blocked: &[u8]) -> Result<(), String> {
+        if self.step() != Some(step) {
+            return Err(format!("it is quiet after step {} out of turn", step + 1));
+        }
+        if self.caller(step).is_some() && !self.calls.contains_key(&step) {
+            return Err(format!("step {} was not made", step + 1));
+        }
+        let mut now = std::mem::take(&mut self.now);
+        for task in blocked {
+            let task = self.task(*task)?;
+            if self.gone.contains(&task) || !self.trace.pids.contains_key(&task) {
+                return Err(format!("{}, which is not there, is blocked", self.name(task)));
+            }
+            now.blocked.insert(task);
+        }
+        self.trace.steps.push(now);
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        if self.step().is_some() {
+            return Err("the end came before the last step".to_owned());
+        }
+        if let Some((task, _)) = self.trace.pids.iter().find(|(task, _)| !self.gone.contains(task))
+        {
+            return Err(format!("{} has not ended at the end", self.name(*task)));
+        }
+        self.ended = true;
+        Ok(())
+    }
+
+    /// What the trace lacks that every whole one has.
+    fn missing(&self) -> Option<String> {
+        if !self.begun {
+            return Some("the trace is empty".to_owned());
+        }
+        if self.ended || self.trace.stuck.is_some() {
+            return None;
+        }
+        Some(match self.step() {
+            Some(step) => format!("the trace breaks off in step {}", step + 1),
+            None => "the trace breaks off after the last step".to_owned(),
+        })
+    }
+}
