@@ -1,0 +1,232 @@
+//! A copy of the user's kernel tree that follows it: only what changed is read again.
+
+use super::error::{Error, Result};
+use super::progress::Progress;
+use ignore::{DirEntry, WalkBuilder, WalkState};
+use refan_runner::cache::Key;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What the copy holds, and how the originals looked when they were copied.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Mirror {
+    files: BTreeMap<PathBuf, File>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct File {
+    stamp: Stamp,
+    hash: [u8; 32],
+}
+
+/// What `stat` says of a file; as long as it says the same, the content is the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    size: u64,
+    mode: u32,
+    inode: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+    /// Not to be trusted next time: the file had changed so shortly before that another change could have left the
+    /// same times.
+    fresh: bool,
+}
+
+/// The clock of a file system ticks at least this often.
+const TICK: Duration = Duration::from_secs(2);
+
+/// Folders that an x86 build reads nothing of; see also [`wanted`].
+const ARCHITECTURE: &str = "x86";
+
+impl Mirror {
+    /// Brings the folder `copy` up to date with the tree `original` and returns the key of the tree's content.
+    ///
+    /// Build products are left out, by the tree's own `.gitignore` files, so that a tree that was built in place will
+    /// do. The original is only read.
+    pub fn update(&mut self, original: &Path, copy: &Path, progress: &dyn Progress) -> Result<Key> {
+        let found = walk(original)?;
+        let mut files = BTreeMap::new();
+        let mut copied = 0_usize;
+        for (path, stamp) in found {
+            let known = self.files.get(&path).filter(|file| file.stamp == stamp && !stamp.fresh);
+            let file = match known {
+                Some(file) => file.clone(),
+                None => {
+                    let Some(hash) = follow(original, copy, &path, &stamp)? else { continue };
+                    copied += 1;
+                    if copied.is_multiple_of(1000) {
+                        progress.at(&format!("{copied} files"));
+                    }
+                    File { stamp, hash }
+                }
+            };
+            files.insert(path, file);
+        }
+        for gone in self.files.keys().filter(|path| !files.contains_key(*path)) {
+            let path = copy.join(gone);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", &path, error));
+                }
+                _ => {}
+            }
+        }
+        self.files = files;
+        Ok(self.content())
+    }
+
+    /// The key of all paths, modes and contents.
+    fn content(&self) -> Key {
+        let mut hash = Sha256::new();
+        for (path, file) in &self.files {
+            let path = path.as_os_str().as_bytes();
+            hash.update((path.len() as u64).to_le_bytes());
+            hash.update(path);
+            hash.update((file.stamp.mode & (0o100 | FILE_TYPE)).to_le_bytes());
+            hash.update(file.hash);
+        }
+        Key::of([("tree", hash.finalize().as_slice())])
+    }
+}
+
+/// The bits of a mode that say what kind of file it is, and the kinds that a tree is made of.
+const FILE_TYPE: u32 = 0o170_000;
+const SYMLINK: u32 = 0o120_000;
+const REGULAR: u32 = 0o100_000;
+
+/// Makes the copy of one file equal to the original and returns the hash of its content, `None` when the file has
+/// vanished. A copy that is equal already keeps its times, so that nothing is compiled again for it.
+fn follow(original: &Path, copy: &Path, path: &Path, stamp: &Stamp) -> Result<Option<[u8; 32]>> {
+    let (from, to) = (original.join(path), copy.join(path));
+    let missing = |e: &std::io::Error| e.kind() == std::io::ErrorKind::NotFound;
+    if stamp.mode & FILE_TYPE == SYMLINK {
+        let target = match fs::read_link(&from) {
+            Err(error) if missing(&error) => return Ok(None),
+            other => other.map_err(|e| Error::io("read the link", &from, e))?,
+        };
+        if fs::read_link(&to).ok().as_ref() != Some(&target) {
+            clear(&to)?;
+            std::os::unix::fs::symlink(&target, &to).map_err(|e| Error::io("link", &to, e))?;
+        }
+        return Ok(Some(Sha256::digest(target.as_os_str().as_bytes()).into()));
+    }
+    let bytes = match fs::read(&from) {
+        Err(error) if missing(&error) => return Ok(None),
+        other => other.map_err(|e| Error::io("read", &from, e))?,
+    };
+    replace(&to, &bytes, stamp.mode)?;
+    Ok(Some(Sha256::digest(&bytes).into()))
+}
+
+/// Gives the file this content and the executable bits of this mode, by a new file: the old one may have another name
+/// elsewhere. One that is equal already is left alone.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let executable = |mode: u32| mode & 0o100 != 0;
+    let same_mode = fs::symlink_metadata(path)
+        .is_ok_and(|meta| meta.is_file() && executable(meta.mode()) == executable(mode));
+    if same_mode && fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    clear(path)?;
+    fs::write(path, bytes).map_err(|e| Error::io("write", path, e))?;
+    if executable(mode) {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+            .map_err(|e| Error::io("set the mode of", path, e))?;
+    }
+    Ok(())
+}
+
+/// Makes room for a new file: removes what has the name, and makes its folder.
+fn clear(path: &Path) -> Result<()> {
+    if let Ok(meta) = fs::symlink_metadata(path) {
+        let removed = if meta.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        removed.map_err(|e| Error::io("remove", path, e))?;
+    }
+    let parent = path.parent().unwrap_or(path);
+    match fs::create_dir_all(parent) {
+        // A file stands where the tree now has a folder.
+        Err(_) if parent.is_file() => {
+            fs::remove_file(parent).and_then(|()| fs::create_dir_all(parent))
+        }
+        other => other,
+    }
+    .map_err(|e| Error::io("create", parent, e))
+}
+
+/// All files of the tree that a build reads, with their stamps, in order.
+fn walk(original: &Path) -> Result<Vec<(PathBuf, Stamp)>> {
+    let trusted_until = SystemTime::now()
+        .checked_sub(TICK)
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
+    let root = original.to_owned();
+    let walker = WalkBuilder::new(original)
+        .standard_filters(false)
+        .git_ignore(true)
+        .require_git(false)
+        .filter_entry(move |entry| wanted(entry, &root))
+        .build_parallel();
+    let (send, results) = channel();
+    walker.run(|| {
+        let send = send.clone();
+        Box::new(move |entry| {
+            let done = match entry {
+                Ok(entry) if entry.file_type().is_some_and(|kind| kind.is_dir()) => Ok(()),
+                Ok(entry) => match fs::symlink_metadata(entry.path()) {
+                    Ok(meta) => send.send(Ok((entry.into_path(), meta))),
+                    // It vanished meanwhile: the tree is being edited.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                    Err(error) => send.send(Err(Error::io("stat", entry.path(), error))),
+                },
+                Err(error) => {
+                    send.send(Err(Error::NoKernel(format!("cannot read the kernel tree: {error}"))))
+                }
+            };
+            if done.is_ok() { WalkState::Continue } else { WalkState::Quit }
+        })
+    });
+    drop(send);
+    let mut found = Vec::new();
+    for result in results {
+        let (path, meta) = result?;
+        if !matches!(meta.mode() & FILE_TYPE, REGULAR | SYMLINK) {
+            continue;
+        }
+        let path = path.strip_prefix(original).unwrap_or(&path).to_owned();
+        found.push((path, stamp(&meta, trusted_until)));
+    }
+    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(found)
+}
+
+fn stamp(meta: &fs::Metadata, trusted_until: i64) -> Stamp {
+    Stamp {
+        size: meta.size(),
+        mode: meta.mode(),
+        inode: meta.ino(),
+        modified: (meta.mtime(), meta.mtime_nsec()),
+        changed: (meta.ctime(), meta.ctime_nsec()),
+        fresh: meta.ctime() > trusted_until,
+    }
+}
+
+/// Whether an x86 build may read the file or anything in the folder.
+fn wanted(entry: &DirEntry, root: &Path) -> bool {
+    let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
+    let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
+    let mut parts = path.iter().map(|part| part.to_string_lossy());
+    match (parts.next().as_deref(), parts.next().as_deref()) {
+        (Some(".git"), _) => false,
+        (Some("arch"), Some(name)) if is_dir => name == ARCHITECTURE,
+        (Some("Documentation"), Some(_)) => !is_dir,
+        (Some("tools"), Some("testing")) => false,
+        _ => true,
+    }
+}
