@@ -225,17 +225,21 @@ impl<'a> Coordinator<'a> {
 
     /// Ends everything that is left. Returns the tasks that do not end.
     fn end(&mut self) -> Result<Vec<u8>> {
-        let alive = || (0..self.known.len() as u8).map(Task);
-        let alive: Vec<Task> =
-            alive().filter(|task| self.known[usize::from(task.0)].life == Life::Alive).collect();
-        for task in alive {
-            self.kill(task)?;
+        for task in self.alive() {
+            self.kill(Task(task))?;
         }
-        let left = self.settle(true)?;
+        self.settle(true)?;
+        let left = self.alive();
+        // The helper's death takes its namespace along, and waits for everyone in it.
         if left.is_empty() {
             self.drainer.stop()?;
         }
-        Ok(left.into_iter().map(|task| task.0).collect())
+        Ok(left)
+    }
+
+    fn alive(&self) -> Vec<u8> {
+        let known = (0..).zip(&self.known);
+        known.filter(|(_, known)| known.life == Life::Alive).map(|(task, _)| task).collect()
     }
 
     /// Takes note of the tasks that have ended, and of those that tasks have forked.

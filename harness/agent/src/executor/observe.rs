@@ -21,7 +21,8 @@
 //!    after that waits for something else: for another task.
 //!
 //! With several processors a wake-up can be on its way from one to another at the moment of the
-//! look; there the same must be seen twice, with the same counts of switches.
+//! look. There the same must be seen twice, with the same counts of switches, and between the two
+//! the coordinator runs on each processor in turn: it gets to when nothing else is left to run.
 //!
 //! The helper is a process of its own because a kernel under test can make it hang. The wait for it
 //! has a limit, and reaching it is reported as the failure that it is.
@@ -84,10 +85,21 @@ impl Coordinator<'_> {
                 self.released = false;
                 self.drainer.drain()?;
                 drained = Some(asleep);
-            } else if self.processors == 1 || self.look()?.as_ref() == Some(&asleep) {
+            } else if self.processors == 1 || self.look_again()?.as_ref() == Some(&asleep) {
                 return Ok(asleep.into_iter().map(|sleeper| sleeper.task).collect());
             }
         }
+    }
+
+    /// A second look, between which and the first every processor has run this process and so
+    /// whatever was on its way to run there.
+    fn look_again(&mut self) -> Result<Option<Vec<Sleeper>>> {
+        let all = (0..self.processors).collect::<Vec<_>>();
+        for processor in &all {
+            run_on(&[*processor])?;
+        }
+        run_on(&all)?;
+        self.look()
     }
 
     /// Who is asleep in a call; `None` when something moves.
@@ -99,7 +111,9 @@ impl Coordinator<'_> {
         let mut asleep = Vec::new();
         for index in 0..self.known.len() {
             let task = Task(index as u8);
-            if self.known[index].life == Life::Alive && self.run.slot(task).state() != State::Idle {
+            let known = &self.known[index];
+            let idle = self.run.slot(task).state() == State::Idle && !known.dying;
+            if known.life == Life::Alive && !idle {
                 match self.sleeper(task)? {
                     Some(sleeper) => asleep.push(sleeper),
                     None => return Ok(None),
@@ -126,7 +140,12 @@ impl Coordinator<'_> {
         let Ok(len) = file.read_at(&mut buffer, 0) else { return Ok(None) };
         let Some(call) = call_of(&String::from_utf8_lossy(&buffer[..len])) else { return Ok(None) };
         let may_move = known.dying || slot.state() == State::Leaving || !waits_for_tasks(call);
-        let switches = if may_move || self.processors > 1 { Some(switches(pid)?) } else { None };
+        let switches = if may_move || self.processors > 1 {
+            let Some(switches) = switches_asleep(pid)? else { return Ok(None) };
+            Some(switches)
+        } else {
+            None
+        };
         Ok(Some(Sleeper { task, switches, may_move }))
     }
 }
@@ -166,19 +185,33 @@ fn call_of(text: &str) -> Option<i64> {
     text.split_whitespace().next()?.parse().ok()
 }
 
-/// How often a process has left its processor.
-fn switches(pid: i32) -> Result<u64> {
-    let path = format!("/proc/{pid}/status");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-    sum_of_switches(&text).with_context(|| format!("{path} has no counts of switches"))
+/// Lets the calling process run on these processors only.
+fn run_on(processors: &[usize]) -> Result<()> {
+    let mut set = rustix::thread::CpuSet::new();
+    processors.iter().for_each(|processor| set.set(*processor));
+    rustix::thread::sched_setaffinity(None, &set)
+        .with_context(|| format!("moving to processors {processors:?}"))
 }
 
-fn sum_of_switches(status: &str) -> Option<u64> {
-    let count = |name: &str| -> Option<u64> {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().parse().ok()
+/// How often a process that sleeps has left its processor; `None` when it does not sleep. One that
+/// is being woken on another processor still has a call for `/proc/PID/syscall`, but not this
+/// state.
+fn switches_asleep(pid: i32) -> Result<Option<u64>> {
+    let path = format!("/proc/{pid}/status");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    let (asleep, switches) = parse_status(&text)
+        .with_context(|| format!("{path} has no state or counts of switches"))?;
+    Ok(asleep.then_some(switches))
+}
+
+/// Whether it sleeps (states S and D of `proc_pid_status(5)`), and how often it has switched.
+fn parse_status(status: &str) -> Option<(bool, u64)> {
+    let field = |name: &str| {
+        status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
     };
-    Some(count("voluntary_ctxt_switches:")? + count("nonvoluntary_ctxt_switches:")?)
+    let count = |name: &str| field(name)?.parse::<u64>().ok();
+    let asleep = field("State")?.starts_with(['S', 'D']);
+    Some((asleep, count("voluntary_ctxt_switches")? + count("nonvoluntary_ctxt_switches")?))
 }
 
 /// Checks that the kernel has what the helper needs.
@@ -264,15 +297,20 @@ mod tests {
         assert_eq!(call_of("running\n"), None);
         assert_eq!(call_of("0 0x3 0x7ffe 0x1000 0x0 0x0 0x0 0x7ffe 0x40\n"), Some(0));
         assert_eq!(call_of("-1 0x0 0x0\n"), Some(-1));
-        let status = "Name:\tx\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t3\n";
-        assert_eq!(sum_of_switches(status), Some(15));
-        assert_eq!(sum_of_switches("Name:\tx\n"), None);
+        let counts = "voluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t3\n";
+        let status = |state| format!("Name:\tx\nState:\t{state}\n{counts}");
+        assert_eq!(parse_status(&status("D (disk sleep)")), Some((true, 15)));
+        assert_eq!(parse_status(&status("S (sleeping)")), Some((true, 15)));
+        assert_eq!(parse_status(&status("R (running)")), Some((false, 15)));
+        assert_eq!(parse_status("Name:\tx\n"), None);
     }
 
     #[test]
     fn the_test_itself_is_seen_as_it_is() {
+        // The process's first thread, the harness, waits for this one.
         let pid = std::process::id() as i32;
-        assert!(switches(pid).expect("counts") > 0);
+        let sees = || switches_asleep(pid).expect("a status").is_some();
+        assert!((0..1000).any(|_| sees()));
         let text = std::fs::read_to_string("/proc/loadavg").expect("a text");
         assert!(running_threads(&text).expect("a count") > 0);
     }
