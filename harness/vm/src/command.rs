@@ -11,9 +11,17 @@ use crate::profile::{Kind, Profile};
 /// What a machine starts from.
 pub(crate) enum Start<'a> {
     /// Power-on, with QEMU as the boot loader.
-    Boot { kernel: &'a Path, initramfs: Option<&'a Path>, cmdline: &'a str },
+    Boot { kernel: Kernel<'a>, initramfs: Option<&'a Path>, cmdline: &'a str },
     /// A saved state, which the monitor will name by its descriptor's number.
     Incoming { state: BorrowedFd<'a> },
+}
+
+/// Where the kernel's image is.
+pub(crate) enum Kernel<'a> {
+    /// In a file with a name.
+    File(&'a Path),
+    /// In a descriptor that QEMU inherits.
+    Inherited(BorrowedFd<'a>),
 }
 
 /// How the RAM file is mapped.
@@ -29,7 +37,6 @@ pub(crate) enum RamMapping {
 pub(crate) struct Inherited<'a> {
     pub(crate) ram: BorrowedFd<'a>,
     pub(crate) ram_mapping: RamMapping,
-    pub(crate) state: Option<BorrowedFd<'a>>,
     pub(crate) shared: BorrowedFd<'a>,
     pub(crate) ring: BorrowedFd<'a>,
     pub(crate) gate: BorrowedFd<'a>,
@@ -37,10 +44,16 @@ pub(crate) struct Inherited<'a> {
     pub(crate) monitor: BorrowedFd<'a>,
 }
 
-impl Inherited<'_> {
-    pub(crate) fn all(&self) -> Vec<BorrowedFd<'_>> {
-        let fixed = [self.ram, self.shared, self.ring, self.gate, self.console, self.monitor];
-        fixed.into_iter().chain(self.state).collect()
+impl<'a> Inherited<'a> {
+    /// All that QEMU needs, with what it starts from.
+    pub(crate) fn with(&'a self, start: &Start<'a>) -> Vec<BorrowedFd<'a>> {
+        let started_from = match start {
+            Start::Boot { kernel: Kernel::Inherited(fd), .. } => Some(*fd),
+            Start::Boot { kernel: Kernel::File(_), .. } => None,
+            Start::Incoming { state } => Some(*state),
+        };
+        let always = [self.ram, self.shared, self.ring, self.gate, self.console, self.monitor];
+        always.into_iter().chain(started_from).collect()
     }
 }
 
@@ -119,7 +132,12 @@ pub(crate) fn arguments(
     line.flag("-S");
     match start {
         Start::Boot { kernel, initramfs, cmdline } => {
-            line.option("-kernel", kernel);
+            match kernel {
+                Kernel::File(path) => line.option("-kernel", path),
+                Kernel::Inherited(fd) => {
+                    line.option("-kernel", format!("/proc/self/fd/{}", fd.as_raw_fd()));
+                }
+            }
             if let Some(initramfs) = initramfs {
                 line.option("-initrd", initramfs);
             }

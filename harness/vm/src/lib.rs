@@ -3,6 +3,8 @@
 //! A machine runs a guest that stops itself (see [`Machine::wait_ring`]), and exchanges opaque
 //! bytes with it through [`SharedMemory`]. Nothing here knows what the bytes mean.
 
+mod accel;
+pub mod bench;
 mod capture;
 mod command;
 mod doorbell;
@@ -17,6 +19,7 @@ mod qemu;
 mod shared;
 mod snapshot;
 
+pub use accel::{Accel, AccelError, AccelRequest};
 pub use capture::Capture;
 pub use error::MachineError;
 pub use machine::{Machine, MachineSpec, SHARED_BASE};

@@ -1,8 +1,10 @@
 //! A running machine: boot, stop and go, and how it ended.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -11,7 +13,7 @@ use std::time::{Duration, Instant};
 use qapi::{ExecuteError, qmp};
 
 use crate::capture::Capture;
-use crate::command::{self, Inherited, RamMapping, Start};
+use crate::command::{self, Inherited, Kernel, RamMapping, Start};
 use crate::doorbell::Doorbell;
 use crate::error::MachineError;
 use crate::monitor::Monitor;
@@ -48,6 +50,10 @@ pub struct MachineSpec {
 }
 
 impl MachineSpec {
+    pub(crate) fn parts(&self) -> (&Qemu, &Profile, Kind) {
+        (&self.qemu, &self.profile, self.accelerator)
+    }
+
     /// The kernel's whole command line.
     ///
     /// It hides the shared region from the kernel (`memmap=`, kernel-parameters.txt) and tells
@@ -72,7 +78,7 @@ pub struct Machine {
     shared: SharedMemory,
     console: Capture,
     messages: Capture,
-    pub(crate) ram: Option<std::fs::File>,
+    pub(crate) ram: Option<File>,
     command_line: Vec<OsString>,
 }
 
@@ -88,19 +94,62 @@ impl Machine {
         shared: SharedMemory,
         deadline: Instant,
     ) -> Result<Machine, MachineError> {
-        let ram = shared::ram(spec.profile.memory_mib << 20)
-            .map_err(MachineError::host("make the guest's RAM"))?;
+        let mut machine = Machine::power_on(spec, shared, deadline)?;
+        machine.wait_ring(deadline)?;
+        Ok(machine)
+    }
+
+    /// Powers a machine on and lets it run, for a guest that does not know the doorbell.
+    ///
+    /// # Errors
+    /// When QEMU does not start by the deadline.
+    pub fn power_on(
+        spec: &MachineSpec,
+        shared: SharedMemory,
+        deadline: Instant,
+    ) -> Result<Machine, MachineError> {
         let cmdline = spec.cmdline();
         let start = Start::Boot {
-            kernel: &spec.kernel,
+            kernel: Kernel::File(&spec.kernel),
             initramfs: spec.initramfs.as_deref(),
             cmdline: &cmdline,
         };
-        let mut machine =
-            Machine::start(spec, &start, (&ram, RamMapping::Shared), shared, deadline)?;
+        Machine::launch(spec.parts(), &start, shared, deadline)
+    }
+
+    /// Boots a kernel image that is given as bytes, and waits until it rings.
+    pub(crate) fn trial(
+        qemu: &Qemu,
+        profile: &Profile,
+        kind: Kind,
+        image: &[u8],
+        deadline: Instant,
+    ) -> Result<Machine, MachineError> {
+        let make = MachineError::host::<&str>;
+        let kernel = shared::anonymous_file("refan-trial", image.len() as u64)
+            .and_then(|file| file.write_all_at(image, 0).map(|()| file))
+            .map_err(make("make the trial's kernel"))?;
+        let shared = SharedMemory::new(profile.shared_bytes())
+            .map_err(make("make the trial's shared region"))?;
+        let kernel = Kernel::Inherited(kernel.as_fd());
+        let start = Start::Boot { kernel, initramfs: None, cmdline: "" };
+        let mut machine = Machine::launch((qemu, profile, kind), &start, shared, deadline)?;
+        machine.wait_ring(deadline)?;
+        Ok(machine)
+    }
+
+    fn launch(
+        parts: (&Qemu, &Profile, Kind),
+        start: &Start<'_>,
+        shared: SharedMemory,
+        deadline: Instant,
+    ) -> Result<Machine, MachineError> {
+        let ram = shared::anonymous_file("refan-ram", parts.1.memory_mib << 20)
+            .map_err(MachineError::host("make the guest's RAM"))?;
+        let mapping = RamMapping::Shared;
+        let mut machine = Machine::start(parts, start, (&ram, mapping), shared, deadline)?;
         machine.ram = Some(ram);
         machine.run()?;
-        machine.wait_ring(deadline)?;
         Ok(machine)
     }
 
@@ -138,9 +187,9 @@ impl Machine {
 
     /// Starts QEMU and connects to its monitor.
     pub(crate) fn start(
-        spec: &MachineSpec,
+        (qemu, profile, kind): (&Qemu, &Profile, Kind),
         start: &Start<'_>,
-        (ram, ram_mapping): (&std::fs::File, RamMapping),
+        (ram, ram_mapping): (&File, RamMapping),
         shared: SharedMemory,
         deadline: Instant,
     ) -> Result<Machine, MachineError> {
@@ -158,20 +207,16 @@ impl Machine {
         let fds = Inherited {
             ram: ram.as_fd(),
             ram_mapping,
-            state: match start {
-                Start::Incoming { state } => Some(*state),
-                Start::Boot { .. } => None,
-            },
             shared: shared.as_fd(),
             ring,
             gate: doorbell.gate_writer(),
             console: console.writer(),
             monitor: monitor_end.as_fd(),
         };
-        let arguments = command::arguments(&spec.profile, spec.accelerator, start, &fds);
-        let path = spec.qemu.path();
+        let arguments = command::arguments(profile, kind, start, &fds);
+        let path = qemu.path();
         let mut process =
-            Process::start(path, &arguments, &fds.all(), &messages).map_err(|error| {
+            Process::start(path, &arguments, &fds.with(start), &messages).map_err(|error| {
                 MachineError::NeverStarted {
                     why: format!("{}: {error}", path.display()),
                     stderr: String::new(),
@@ -224,6 +269,32 @@ impl Machine {
             }
             if Instant::now() >= deadline {
                 return Err(self.hung("the guest to stop", began));
+            }
+        }
+    }
+
+    /// Waits until the console has `text` in it.
+    ///
+    /// # Errors
+    /// When the machine ends instead, or the deadline passes.
+    pub fn wait_console(&mut self, text: &str, deadline: Instant) -> Result<(), MachineError> {
+        const STEP: Duration = Duration::from_millis(1);
+        let began = Instant::now();
+        // Steps overlap by what a text that is cut in two can have before the cut.
+        let mut from = 0;
+        loop {
+            let seen = self.console.read_from(from);
+            if seen.windows(text.len()).any(|window| window == text.as_bytes()) {
+                return Ok(());
+            }
+            from += seen.len().saturating_sub(text.len()) as u64;
+            let [ended] = poll_readable(&[self.process.pidfd()], Instant::now() + STEP)
+                .map_err(MachineError::host("wait for the guest"))?;
+            if ended {
+                return Err(self.ending());
+            }
+            if Instant::now() >= deadline {
+                return Err(self.hung("a line on the console", began));
             }
         }
     }

@@ -42,6 +42,17 @@ pub fn image(code: &[u8]) -> Vec<u8> {
     image
 }
 
+/// Code that rings the doorbell once and halts.
+pub fn ringing_code() -> Vec<u8> {
+    let [low, high] = refan_wire::RING_PORT.to_le_bytes();
+    vec![
+        0x66, 0xba, low, high, // mov dx, RING_PORT
+        0xee, // out dx, al
+        0xf4, // hlt
+        0xeb, 0xfd, // jmp to the hlt
+    ]
+}
+
 fn put16(image: &mut Vec<u8>, values: &[u16]) {
     values.iter().for_each(|value| image.extend_from_slice(&value.to_le_bytes()));
 }

@@ -179,9 +179,9 @@ impl Drop for SharedMemory {
     }
 }
 
-/// An anonymous file that becomes a machine's RAM.
-pub(crate) fn ram(bytes: u64) -> io::Result<File> {
-    let file = rustix::fs::memfd_create("refan-ram", MemfdFlags::CLOEXEC)?;
+/// A file in memory, without a name in any folder.
+pub(crate) fn anonymous_file(name: &str, bytes: u64) -> io::Result<File> {
+    let file = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC)?;
     rustix::fs::ftruncate(&file, bytes)?;
     Ok(File::from(file))
 }

@@ -200,7 +200,7 @@ impl Machine {
         let ram = open(RAM, true)?;
         let ram_use = (&ram, RamMapping::Private);
         let incoming = Start::Incoming { state: state.as_fd() };
-        let mut machine = Machine::start(spec, &incoming, ram_use, shared, deadline)?;
+        let mut machine = Machine::start(spec.parts(), &incoming, ram_use, shared, deadline)?;
         machine.ignore_shared(deadline)?;
         let uri = Some(format!("fd:{}", state.as_raw_fd()));
         let command = qmp::migrate_incoming { channels: None, exit_on_error: None, uri };
@@ -213,6 +213,27 @@ impl Machine {
         machine.run()?;
         machine.wait_ring(deadline)?;
         Ok(machine)
+    }
+
+    /// Starts a machine from a snapshot, or boots it when that fails; then also says what failed.
+    ///
+    /// `prepare` makes the shared region, once for each attempt.
+    ///
+    /// # Errors
+    /// When the boot fails as well, with the boot's error.
+    pub fn restore_or_boot(
+        spec: &MachineSpec,
+        snapshot: &Snapshot,
+        prepare: impl Fn() -> io::Result<SharedMemory>,
+        deadline: Instant,
+    ) -> Result<(Machine, Option<MachineError>), MachineError> {
+        const RESTORE_PATIENCE: Duration = Duration::from_secs(10);
+        let shared = || prepare().map_err(MachineError::host("make the shared region"));
+        let soon = deadline.min(Instant::now() + RESTORE_PATIENCE);
+        match Machine::restore(spec, snapshot, shared()?, soon) {
+            Ok(machine) => Ok((machine, None)),
+            Err(why) => Ok((Machine::boot(spec, shared()?, deadline)?, Some(why))),
+        }
     }
 
     /// Leaves memory that is mapped shared out of the migration stream.
@@ -335,7 +356,7 @@ mod tests {
     #[test]
     fn sparse_copies_are_equal_and_sparse() {
         use std::os::unix::fs::MetadataExt;
-        let from = shared::ram(16 << 20).unwrap();
+        let from = shared::anonymous_file("test", 16 << 20).unwrap();
         from.write_all_at(b"first", 0).unwrap();
         from.write_all_at(&[0; 100_000], 1 << 20).unwrap();
         from.write_all_at(&[9; 5000], (3 << 20) + 77).unwrap();
