@@ -33,6 +33,9 @@ pub(super) fn read_steps(bytes: &[u8]) -> (Program, &[u8]) {
     while let Some(&op) = reader.bytes.0.first() {
         reader.bytes.byte();
         if op == END {
+            return (Program::of_steps(steps), reader.bytes.0);
+        }
+        if steps.len() == Program::MAX_STEPS {
             break;
         }
         let Some(step) = reader.step(pick(&Op::STEPS, op)) else { continue };
@@ -40,7 +43,7 @@ pub(super) fn read_steps(bytes: &[u8]) -> (Program, &[u8]) {
             steps.push(step);
         }
     }
-    (Program::of_steps(steps), reader.bytes.0)
+    (Program::of_steps(steps), &[])
 }
 
 /// In place of a reference: a variable of any role by its number follows, in 2 bytes.

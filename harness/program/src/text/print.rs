@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::call::write_call;
 use super::expect::write_expect;
-use crate::{Bind, Fd, Program, Step, Task, Var};
+use crate::{Bind, Expect, Fd, Program, Step, Task, Var};
 
 /// Column in which expectations begin, from 0, unless the step is longer.
 const EXPECT_COLUMN: usize = 25;
@@ -15,15 +15,14 @@ impl fmt::Display for Program {
         write_comments(f, &self.header)?;
         for step in &self.steps {
             write_comments(f, &step.comments)?;
-            let call = Line { program: self, step }.to_string();
+            let call = self.step_text(step);
             match &step.expect {
                 Some(expect) => {
-                    write!(f, "{call:width$} -> ", width = EXPECT_COLUMN - 1)?;
-                    write_expect(f, Names(self), expect)?;
+                    let width = EXPECT_COLUMN - 1;
+                    writeln!(f, "{call:width$} -> {}", self.expect_text(expect))?;
                 }
-                None => f.write_str(&call)?,
+                None => writeln!(f, "{call}")?,
             }
-            f.write_str("\n")?;
         }
         Ok(())
     }
@@ -33,6 +32,11 @@ impl Program {
     /// A step as it stands in the text form, without its expectation.
     pub fn step_text(&self, step: &Step) -> String {
         Line { program: self, step }.to_string()
+    }
+
+    /// An expectation as it stands behind the arrow.
+    pub fn expect_text(&self, expect: &Expect) -> String {
+        Expected { program: self, expect }.to_string()
     }
 }
 
@@ -74,6 +78,17 @@ impl fmt::Display for Line<'_> {
             Bind::Task(task) => write!(f, "{} = ", program.task_name(*task))?,
         }
         write_call(f, Names(program), &step.call)
+    }
+}
+
+struct Expected<'a> {
+    program: &'a Program,
+    expect: &'a Expect,
+}
+
+impl fmt::Display for Expected<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_expect(f, Names(self.program), self.expect)
     }
 }
 
