@@ -261,23 +261,17 @@ fn write_text(path: &[u8], text: &str) -> i64 {
 
 /// The limit is on numbers (`RLIMIT_NOFILE` is one more than the highest), and the lowest free
 /// number is always the next: so it is the number that the fd after `more` further ones would get.
+/// Soft and hard limit become the same, as with `ulimit -n`.
 fn rlimit_nofile(more: u8) -> i64 {
     let is_open = |fd: u32| {
         // SAFETY: no pointers.
         let flags = unsafe { sys!(libc::SYS_fcntl, fd, libc::F_GETFD) };
         flags >= 0
     };
-    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
-    let (get, set) = (&raw mut limit, std::ptr::null::<u8>());
+    let limit = lowest_limit(more, is_open).into();
+    let limit = libc::rlimit64 { rlim_cur: limit, rlim_max: limit };
     // SAFETY: the structure lives through the call.
-    let ret = unsafe { sys!(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, set, get) };
-    if ret < 0 {
-        return ret;
-    }
-    limit.rlim_cur = lowest_limit(more, is_open).into();
-    let (set, get) = (&raw const limit, std::ptr::null::<u8>());
-    // SAFETY: as above.
-    unsafe { sys!(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, set, get) }
+    unsafe { sys!(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, &raw const limit, 0) }
 }
 
 /// The number of the free fd that has `more` free ones below it.
