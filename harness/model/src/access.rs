@@ -361,6 +361,9 @@ impl State {
                     let to = from.saturating_add(size as usize).min(contents.len());
                     contents[from..to].to_vec()
                 });
+                if let Some(bytes) = &expected {
+                    self.foresee(cx, task, bytes.len() as i64, Seen::Bytes(bytes.clone()));
+                }
                 let allowed = match &expected {
                     Some(bytes) => Allowed::Value(bytes.len() as i64),
                     None => Allowed::Any,

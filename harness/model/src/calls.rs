@@ -131,6 +131,13 @@ impl State {
         }
     }
 
+    /// Notes how the task's call would return.
+    pub(crate) fn foresee(&self, cx: &Context<'_>, task: Task, value: i64, data: Seen) {
+        if let Some(step) = self.step_of(task) {
+            cx.foresee(step, value, data);
+        }
+    }
+
     fn set_rule(&mut self, task: Task, rule: Rule) {
         if let Some(call) = &mut self.task_mut(task).call {
             call.rule = rule;
@@ -564,6 +571,7 @@ impl State {
         allowed: Allowed,
     ) -> Result<(), Stop> {
         let Allowed::Value(flags) = allowed else { return Ok(()) };
+        self.foresee(cx, task, flags, Seen::Nothing);
         let back = cx.returns(self, task, rule, &[Allowed::Any])?;
         if back.value != flags {
             return Err(cx.broken(rule, poll_text(flags), poll_text(back.value)));
@@ -573,6 +581,7 @@ impl State {
 
     /// HUP without IN (S2); what else is reported is left open, but never OUT (Q5).
     fn poll_of_the_dead(&mut self, cx: &mut Context<'_>, task: Task) -> Result<(), Stop> {
+        self.foresee(cx, task, PollFlags::HUP.bits().into(), Seen::Nothing);
         let back = cx.returns(self, task, S2, &[Allowed::Any])?;
         let flags = PollFlags::from_bits_retain(back.value as u16);
         if !flags.contains(PollFlags::HUP) || flags.intersects(ALWAYS_READY) {
@@ -650,6 +659,7 @@ impl State {
         // shows is no matter of the contract.
         let ignored = (OpenFlags::O_CLOEXEC | OpenFlags::O_LARGEFILE | ASYNC).bits();
         let expected = file.status.bits() & !ignored;
+        self.foresee(cx, task, expected.into(), Seen::Nothing);
         let back = cx.returns(self, task, rule, &[Allowed::Any])?;
         if u32::try_from(back.value).ok().map(|flags| flags & !ignored) != Some(expected) {
             return Err(cx.broken(rule, flags_text(expected), flags_text(back.value as u32)));
@@ -703,6 +713,7 @@ impl State {
                 (MAINLINE, false, format!("/{path}"))
             }
         };
+        self.foresee(cx, task, end.len() as i64, Seen::Text(end.clone()));
         let back = cx.returns(self, task, rule, &[Allowed::Any])?;
         let text = match &back.data {
             Seen::Text(text) => text.as_str(),

@@ -1,10 +1,13 @@
 //! What a transition of the model is given: the program, what was seen, and the choices that the
 //! contract leaves to the kernel.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use refan_program::{Path, Program, Rule, Task};
 
 use crate::violation::{Allowed, either, returned};
-use crate::{Kernel, Observation, Return, Stop, Violation, observe::End, state::State};
+use crate::{Kernel, Observation, Return, Seen, Stop, Violation, observe::End, state::State};
 
 /// One run of a transition. Where the contract leaves a choice, the transition takes it from the
 /// script; whoever runs it writes the scripts, until every choice has been tried.
@@ -14,8 +17,17 @@ pub(crate) struct Context<'a> {
     /// The step that is being judged.
     pub step: usize,
     pub seen: &'a Observation,
+    /// What would have fitted where something was missing.
+    pub foreseen: RefCell<Foreseen>,
     script: Vec<Choice>,
     next: usize,
+}
+
+/// What a right kernel would have been seen to do beside what was seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Foreseen {
+    pub back: Option<Return>,
+    pub asleep: Option<BTreeSet<Task>>,
 }
 
 struct Choice {
@@ -30,7 +42,15 @@ impl<'a> Context<'a> {
         step: usize,
         seen: &'a Observation,
     ) -> Self {
-        Self { kernel, program, step, seen, script: Vec::new(), next: 0 }
+        Self {
+            kernel,
+            program,
+            step,
+            seen,
+            foreseen: RefCell::default(),
+            script: Vec::new(),
+            next: 0,
+        }
     }
 
     /// One of `of` possibilities, by number. Of none or one there is no choice.
@@ -84,6 +104,14 @@ impl<'a> Context<'a> {
         self.seen.returns.iter().find(|back| back.step == step)
     }
 
+    /// Notes how the call of a step would return, unless it does or that is noted.
+    pub(crate) fn foresee(&self, step: usize, value: i64, data: Seen) {
+        if self.peek(step).is_none() {
+            let mut foreseen = self.foreseen.borrow_mut();
+            foreseen.back.get_or_insert(Return { step, value, data });
+        }
+    }
+
     /// The inode number of a path.
     pub(crate) fn inode(&self, path: Path) -> Option<u64> {
         self.kernel.inodes.get(&path).copied()
@@ -120,6 +148,13 @@ impl<'a> Context<'a> {
             format!(" for {} in step {}", self.name(task), step + 1)
         };
         let Some(back) = self.peek(step) else {
+            let value = match allowed.first() {
+                Some(Allowed::Value(value)) => *value,
+                Some(Allowed::Errno(errno)) => -i64::from(errno.0),
+                Some(Allowed::Fd) => state.lowest_free(task).into(),
+                Some(Allowed::Any) | None => 0,
+            };
+            self.foresee(step, value, Seen::Nothing);
             return Err(self.broken(
                 rule,
                 format!("{}{who}", either(allowed)),

@@ -24,13 +24,14 @@ impl State {
             Some(FileKind::Queue(_)) => (Q3, None),
             Some(_) => (MAINLINE, None),
         };
+        let expected = group.map_or_else(Vec::new, |group| self.lines(cx, group));
+        self.foresee(cx, task, 0, Seen::Text(expected.join("\n")));
         let back = cx.returns(self, task, rule, &[Allowed::Value(0)])?;
         let text = match &back.data {
             Seen::Text(text) => text.as_str(),
             _ => "",
         };
         let seen: Vec<&str> = text.lines().collect();
-        let expected = group.map_or_else(Vec::new, |group| self.lines(cx, group));
         // Marks stand in no particular order, and a mark's line goes on with a file handle.
         let mut left = seen.clone();
         for line in &expected {

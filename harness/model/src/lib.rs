@@ -18,6 +18,8 @@ mod observe;
 mod read;
 mod rules;
 mod state;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod violation;
 mod walk;
 

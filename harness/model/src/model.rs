@@ -1,10 +1,11 @@
 //! The model as a whole: every state that the kernel can be in, step after step.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 
-use refan_program::{Call, Program, Task};
+use refan_program::{Call, Program, Step, Task};
 
-use crate::context::Context;
+use crate::context::{Context, Foreseen};
 use crate::observe::{End, Skipped};
 use crate::rules::{A1, K1, K4, MAINLINE, Q4, R6, S1};
 use crate::state::{At, FileKind, Life, State};
@@ -24,7 +25,26 @@ const MAX_WAYS: usize = 4096;
 pub struct Model<'a> {
     kernel: &'a Kernel,
     program: &'a Program,
-    states: Vec<State>,
+    pub(crate) states: Vec<State>,
+    /// What the first way that did not fit lacked.
+    pub(crate) foreseen: RefCell<Foreseen>,
+}
+
+/// States in the order in which they were reached, each once.
+#[derive(Default)]
+struct Distinct {
+    order: Vec<State>,
+    known: HashSet<State>,
+}
+
+impl Distinct {
+    fn insert(&mut self, state: State) -> bool {
+        let new = self.known.insert(state.clone());
+        if new {
+            self.order.push(state);
+        }
+        new
+    }
 }
 
 impl<'a> Model<'a> {
@@ -32,45 +52,42 @@ impl<'a> Model<'a> {
     pub fn new(kernel: &'a Kernel, program: &'a Program, main: i32) -> Self {
         let mut state = State::new(program.tasks.len(), program.vars.len());
         state.tasks[0].pid = main;
-        Self { kernel, program, states: vec![state] }
+        Self { kernel, program, states: vec![state], foreseen: RefCell::default() }
     }
 
     /// Judges one step. After an error the model is of no further use.
     pub fn step(&mut self, step: usize, seen: &Observation) -> Result<(), Stop> {
+        self.foreseen.take();
         let mut failed = Failed::default();
-        let mut begun = HashSet::new();
+        let mut reached = Distinct::default();
         for state in &self.states {
             let mut fresh = state.clone();
             fresh.matched.clear();
-            self.explore(&fresh, step, seen, &mut failed, &mut begun, |state, cx| {
-                begin(state, cx)
-            })?;
+            self.explore(&fresh, step, seen, &mut failed, &mut reached, begin)?;
         }
-        let mut settled: Vec<State> = Vec::new();
-        let mut known: HashSet<State> = begun.iter().cloned().collect();
-        let mut open: Vec<State> = begun.into_iter().collect();
-        while let Some(state) = open.pop() {
-            let next = self.advance(&state, step, seen, &mut failed)?;
-            let Some(next) = next else {
+        let mut settled = Distinct::default();
+        let mut at = 0;
+        while let Some(state) = reached.order.get(at).cloned() {
+            at += 1;
+            let Some(next) = self.advance(&state, step, seen, &mut failed)? else {
                 let cx = Context::new(self.kernel, self.program, step, seen);
                 match agrees(&state, &cx) {
-                    Ok(()) => settled.push(state),
+                    Ok(()) => {
+                        settled.insert(state);
+                    }
                     Err(stop) => failed.add(state.matched.len() + 1, stop),
                 }
+                self.note(&cx);
                 continue;
             };
-            for state in next {
-                if known.len() > MAX_STATES {
-                    return Err(too_many());
-                }
-                if known.insert(state.clone()) {
-                    open.push(state);
-                }
+            for state in next.order {
+                reached.insert(state);
+            }
+            if reached.order.len() > MAX_STATES {
+                return Err(too_many());
             }
         }
-        // States differ in what they have counted on the way; what they allow is what counts.
-        let mut kept = HashSet::new();
-        self.states = settled.into_iter().filter(|state| kept.insert(state.clone())).collect();
+        self.states = settled.order;
         failed.unless(!self.states.is_empty())
     }
 
@@ -81,7 +98,7 @@ impl<'a> Model<'a> {
         step: usize,
         seen: &Observation,
         failed: &mut Failed,
-    ) -> Result<Option<HashSet<State>>, Stop> {
+    ) -> Result<Option<Distinct>, Stop> {
         let cx = Context::new(self.kernel, self.program, step, seen);
         let ready: Vec<Task> = (0u8..)
             .zip(&state.tasks)
@@ -91,9 +108,9 @@ impl<'a> Model<'a> {
         if ready.is_empty() {
             return Ok(None);
         }
-        let mut all = HashSet::new();
+        let mut all = Distinct::default();
         for task in ready {
-            let mut next = HashSet::new();
+            let mut next = Distinct::default();
             let mut start = state.clone();
             start.touched = false;
             let mut failed_here = Failed::default();
@@ -101,12 +118,14 @@ impl<'a> Model<'a> {
                 go_on(state, cx, task)
             })?;
             // What one task does on its own comes to the same before and after what others do.
-            let alone = next.len() <= 1 && next.iter().all(|state| !state.touched);
+            let alone = next.order.len() <= 1 && next.order.iter().all(|state| !state.touched);
             failed.join(failed_here);
             if alone {
                 return Ok(Some(next));
             }
-            all.extend(next);
+            for state in next.order {
+                all.insert(state);
+            }
         }
         Ok(Some(all))
     }
@@ -118,7 +137,7 @@ impl<'a> Model<'a> {
         step: usize,
         seen: &Observation,
         failed: &mut Failed,
-        into: &mut HashSet<State>,
+        into: &mut Distinct,
         transition: impl Fn(&mut State, &mut Context<'_>) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
         let mut cx = Context::new(self.kernel, self.program, step, seen);
@@ -131,10 +150,19 @@ impl<'a> Model<'a> {
                 Err(stop) => failed.add(next.matched.len(), stop),
             }
             if !cx.next_script() {
+                self.note(&cx);
                 return Ok(());
             }
         }
         Err(too_many())
+    }
+
+    /// Keeps what a way lacked, if it is the first.
+    fn note(&self, cx: &Context<'_>) {
+        let found = cx.foreseen.take();
+        let mut foreseen = self.foreseen.borrow_mut();
+        foreseen.back = foreseen.back.take().or(found.back);
+        foreseen.asleep = foreseen.asleep.take().or(found.asleep);
     }
 
     /// Judges the end of the run: after the last step every task was killed; these did not end.
@@ -200,24 +228,35 @@ impl Failed {
     }
 }
 
+/// Whose state decides whether a step can be made.
+fn actor(step: &Step) -> Task {
+    match &step.call {
+        Call::Kill { task } | Call::Await { task } => *task,
+        _ => step.task,
+    }
+}
+
+/// Why a step cannot be made.
+pub(crate) fn obstacle(state: &State, step: &Step) -> Option<Skipped> {
+    let of = state.tasks.get(usize::from(actor(step).0))?;
+    match (&step.call, of.life) {
+        (Call::Await { .. }, _) => None,
+        (_, Life::NotMade | Life::Ended) => Some(Skipped::Gone),
+        (Call::Kill { .. }, _) => None,
+        _ => of.call.as_ref().map(|_| Skipped::Busy),
+    }
+}
+
 /// The step begins: its task makes the call, or cannot.
 fn begin(state: &mut State, cx: &mut Context<'_>) -> Result<(), Stop> {
     let Some(step) = cx.program.steps.get(cx.step) else {
         return Err(Stop::Unjudgeable(format!("there is no step {}", cx.step + 1)));
     };
-    let actor = match &step.call {
-        Call::Kill { task } | Call::Await { task } => *task,
-        _ => step.task,
-    };
+    let actor = actor(step);
     let Some(of) = state.tasks.get(usize::from(actor.0)) else {
         return Err(Stop::Unjudgeable("a step names no task of the program".to_owned()));
     };
-    let due = match (&step.call, of.life) {
-        (Call::Await { .. }, _) => None,
-        (_, Life::NotMade | Life::Ended) => Some(Skipped::Gone),
-        (Call::Kill { .. }, _) => None,
-        _ => of.call.as_ref().map(|_| Skipped::Busy),
-    };
+    let due = obstacle(state, step);
     // A task that has ended may still be on its way to be reaped, asleep in its exit.
     let reaped = of.call.is_none() || of.life != Life::Ended;
     if cx.seen.skipped != due && reaped {
@@ -300,6 +339,8 @@ fn agrees(state: &State, cx: &Context<'_>) -> Result<(), Stop> {
         if cx.seen.blocked.contains(&task) && cx.peek(call.step).is_none() {
             continue;
         }
+        let mut foreseen = cx.foreseen.borrow_mut();
+        foreseen.asleep.get_or_insert_with(|| asleep.clone());
         let observed = match cx.peek(call.step) {
             Some(back) => format!("{} returned: {}", cx.name(task), returned(back.value)),
             None => cx.seen_instead(task),

@@ -1,7 +1,7 @@
 //! Reading events from a queue: `fanotify_read` and `copy_event_to_user` in
 //! fs/notify/fanotify/fanotify_user.c, with the contract's rules on top.
 
-use refan_abi::{Errno, EventMask, InfoRecord, InitFlags, NO_FD, OpenFlags};
+use refan_abi::{Errno, Event, EventMask, InfoRecord, InitFlags, NO_FD, OpenFlags};
 use refan_program::{Bind, Path, Rule, Task};
 
 use crate::context::Context;
@@ -222,6 +222,8 @@ impl State {
             None => R6,
         };
         let Some(back) = cx.peek(step) else {
+            let bytes: usize = due.iter().map(|one| one.len).sum();
+            cx.foresee(step, bytes as i64, Seen::Events(self.as_read(task, &due)));
             return Err(cx.broken(lost, allowed, cx.seen_instead(task)));
         };
         self.matched.insert(step);
@@ -275,6 +277,35 @@ impl State {
         }
         self.hand_over(cx, task, group, &due, seen)?;
         self.leave(cx, task)
+    }
+
+    /// The events as a right kernel delivers them.
+    fn as_read(&self, task: Task, due: &[Due]) -> Vec<SeenEvent> {
+        let fds = &self.task(task).fds;
+        let mut free = (0..).filter(|fd| !fds.contains_key(fd));
+        let mut number = |fd| match fd {
+            DueFd::New => free.next().unwrap_or(NO_FD),
+            DueFd::Number(numbers) => numbers.first().copied().unwrap_or(NO_FD),
+        };
+        due.iter()
+            .map(|one| {
+                let fd = number(one.fd);
+                let pidfd = one.pidfd.map(|pidfd| InfoRecord::Pidfd(number(pidfd)));
+                let range = one.range.map(|(offset, count)| InfoRecord::Range { offset, count });
+                let event = Event {
+                    len: one.len as u32,
+                    mask: one.mask,
+                    fd,
+                    pid: one.pid,
+                    info: pidfd.into_iter().chain(range).collect(),
+                };
+                let object = match one.path {
+                    Some(path) if fd >= 0 => Object::Path(path),
+                    _ => Object::None,
+                };
+                SeenEvent { event, object }
+            })
+            .collect()
     }
 
     /// The fds are the task's from now on, and the events are pending.

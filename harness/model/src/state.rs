@@ -309,6 +309,17 @@ impl State {
         })
     }
 
+    /// The lowest fd number that the task has not in use.
+    pub(crate) fn lowest_free(&self, task: Task) -> i32 {
+        let fds = &self.task(task).fds;
+        (0..).find(|fd| !fds.contains_key(fd)).unwrap_or_default()
+    }
+
+    /// The step whose call the task is in.
+    pub(crate) fn step_of(&self, task: Task) -> Option<usize> {
+        self.task(task).call.as_ref().map(|call| call.step)
+    }
+
     /// How many more fds the task can have, if that is limited.
     pub(crate) fn fds_left(&self, task: Task) -> Option<usize> {
         let task = self.task(task);

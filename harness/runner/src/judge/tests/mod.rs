@@ -2,6 +2,7 @@
 
 mod property;
 mod rules;
+mod simulated;
 mod tape;
 mod trace;
 

@@ -1,0 +1,55 @@
+//! A right kernel, simulated: what the model allows is taken for what was seen.
+
+use refan_program::{Bind, Call, Program, Task};
+
+use crate::model::obstacle;
+use crate::state::Life;
+use crate::{End, Kernel, Model, Observation, Stop};
+
+/// Pid of the task `main` of a simulated run; a task's pid is this and its number.
+pub const MAIN_PID: i32 = 10;
+
+/// Runs a program on a kernel that does what the contract allows first.
+///
+/// # Errors
+/// Where the model cannot tell what that is.
+pub fn simulate(kernel: &Kernel, program: &Program) -> Result<Vec<Observation>, Stop> {
+    let mut model = Model::new(kernel, program, MAIN_PID);
+    (0..program.steps.len()).map(|step| simulate_step(&mut model, program, step)).collect()
+}
+
+fn simulate_step(
+    model: &mut Model<'_>,
+    program: &Program,
+    step: usize,
+) -> Result<Observation, Stop> {
+    let before = model.states[..1].to_vec();
+    let mut seen = Observation {
+        skipped: obstacle(&before[0], &program.steps[step]),
+        ..Observation::default()
+    };
+    if let (None, Bind::Task(task)) = (seen.skipped, &program.steps[step].bind) {
+        seen.started.push((*task, MAIN_PID + i32::from(task.0)));
+    }
+    loop {
+        model.states = before.clone();
+        let Err(stop) = model.step(step, &seen) else { break };
+        let lacks = model.foreseen.take();
+        match (lacks.back, lacks.asleep) {
+            (Some(back), _) => seen.returns.push(back),
+            (None, Some(asleep)) if asleep != seen.blocked => seen.blocked = asleep,
+            _ => return Err(stop),
+        }
+    }
+    let killed = match program.steps[step].call {
+        Call::Kill { task } => Some(task),
+        _ => None,
+    };
+    for (number, (old, new)) in (0u8..).zip(before[0].tasks.iter().zip(&model.states[0].tasks)) {
+        if old.life != Life::Ended && new.life == Life::Ended {
+            let end = if killed == Some(Task(number)) { End::Signaled(9) } else { End::Exited(0) };
+            seen.ended.push((Task(number), end));
+        }
+    }
+    Ok(seen)
+}
