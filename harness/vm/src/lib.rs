@@ -18,6 +18,7 @@ pub mod pvh;
 mod qemu;
 mod shared;
 mod snapshot;
+mod tsc;
 
 pub use accel::{Accel, AccelError, AccelRequest};
 pub use capture::Capture;

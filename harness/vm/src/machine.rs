@@ -21,6 +21,7 @@ use crate::process::{Process, poll_readable};
 use crate::profile::{Kind, Profile};
 use crate::qemu::Qemu;
 use crate::shared::{self, SharedMemory};
+use crate::tsc;
 
 /// How much of a console is kept; a kernel's longest reports are some 100 KiB.
 const CONSOLE_LIMIT: u64 = 16 << 20;
@@ -57,7 +58,8 @@ impl MachineSpec {
     /// The kernel's whole command line.
     ///
     /// It hides the shared region from the kernel (`memmap=`, kernel-parameters.txt) and tells
-    /// the guest where it is: `refan.shared=BASE,LENGTH` in hex.
+    /// the guest where it is: `refan.shared=BASE,LENGTH` in hex. A boot adds the rate of the
+    /// time stamp counter (`tsc_early_khz=`) where it is the host's.
     pub fn cmdline(&self) -> String {
         let length = self.profile.shared_mib << 20;
         format!(
@@ -108,7 +110,13 @@ impl Machine {
         shared: SharedMemory,
         deadline: Instant,
     ) -> Result<Machine, MachineError> {
-        let cmdline = spec.cmdline();
+        let mut cmdline = spec.cmdline();
+        if spec.accelerator == Kind::Tcg
+            && !spec.profile.is_deterministic()
+            && let Some(khz) = tsc::host_khz()
+        {
+            cmdline.push_str(&format!(" tsc_early_khz={khz}"));
+        }
         let start = Start::Boot {
             kernel: Kernel::File(&spec.kernel),
             initramfs: spec.initramfs.as_deref(),
