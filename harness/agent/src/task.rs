@@ -231,3 +231,90 @@ fn path_of(call: &Call) -> Option<Path> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use refan_abi::ApiValues;
+    use refan_wire::GuestRegion;
+    use std::sync::atomic::Ordering;
+
+    const TRACE_AT: usize = 1 << 20;
+
+    struct Fixture {
+        memory: Vec<u64>,
+        region: GuestRegion,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let mut memory = vec![0u64; (TRACE_AT + (64 << 10)) / 8];
+            // SAFETY: the vector is not resized and lives as long as the region.
+            let region = unsafe { GuestRegion::new(memory.as_mut_ptr().cast(), memory.len() * 8) };
+            Self { region: region.expect("large enough"), memory }
+        }
+
+        fn run(&self, program: &str) -> Run<'_> {
+            let program = refan_program::parse(program).expect("a program");
+            Run::new(&self.region, ApiValues { init_flag: 0, open_queue_ioctl: 0 }, program)
+        }
+
+        fn trace(&self) -> Vec<Record> {
+            let bytes: Vec<u8> = self.memory.iter().flat_map(|word| word.to_ne_bytes()).collect();
+            let trace = &bytes[TRACE_AT..];
+            // The trace ends at the first header without a length.
+            let mut records = refan_wire::decode_trace(trace).expect("records");
+            for record in &mut records {
+                if let Record::Enter { at, .. } | Record::Exit { at, .. } = record {
+                    *at = 0;
+                }
+            }
+            records
+        }
+    }
+
+    #[test]
+    fn a_task_makes_the_steps_that_it_is_ordered_to() {
+        let fixture = Fixture::new();
+        let run = fixture.run("dup(5)\npoll(-1)\nepoll(7)\n");
+        // SAFETY: the task is killed and reaped before the run ends.
+        let pid = unsafe { start(&run, Task::MAIN, Origin::Main) };
+        assert!(pid > 0, "{pid}");
+        let slot = run.slot(Task::MAIN);
+        for step in 0..3 {
+            slot.order(step);
+            assert!((0..10).any(|_| slot.wait_done(10)));
+        }
+        let pid = rustix::process::Pid::from_raw(pid as i32).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).expect("reaped");
+        let enter = |step| Record::Enter { step, task: 0, at: 0 };
+        let exit = |step, ret| Record::Exit { step, task: 0, at: 0, ret, data: Data::None };
+        let started = Record::TaskStarted { task: 0, pid: slot.pid.load(Ordering::Relaxed) };
+        // The table of the task is empty: fd 5 is not open, and the epoll instance is 0, not 7.
+        let made = [enter(0), exit(0, -9), enter(1), exit(1, 0), enter(2), exit(2, -9)];
+        assert_eq!(fixture.trace(), [vec![started], made.to_vec()].concat());
+    }
+
+    #[test]
+    fn what_a_spawned_call_names_is_handed_over() {
+        let fixture = Fixture::new();
+        let run = fixture.run(
+            "g = fanotify_init(CLASS_CONTENT, O_RDONLY)\ne = read(g)\na = spawn write(g, e, ALLOW)\n\
+             b = spawn dup(3)\nd = spawn dup(-1)\n",
+        );
+        run.fill(refan_program::Var(0), 4);
+        run.fill(refan_program::Var(1), 6);
+        let handed: Vec<Vec<i32>> =
+            run.program.steps.iter().map(|step| handed_over(&run, step.call.innermost())).collect();
+        assert_eq!(handed[2..], [vec![4], vec![3], vec![]]);
+    }
+
+    #[test]
+    fn paths_are_told_once() {
+        let fixture = Fixture::new();
+        let run = fixture.run("open(f1, O_RDONLY)\na = spawn exec(x0)\nopen(f1, O_RDWR)\n");
+        let paths: Vec<String> = paths_of(&run.program).iter().map(Path::to_string).collect();
+        assert_eq!(paths, ["f1", "x0"]);
+    }
+}
