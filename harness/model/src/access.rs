@@ -57,6 +57,8 @@ pub(crate) enum Direction {
 const UNKNOWN_FLAGS: u32 = 0o40000 | 0o20000000;
 /// `O_NOCTTY`
 const NOCTTY: OpenFlags = OpenFlags::from_bits_retain(0o400);
+/// `__O_SYNC`, which the kernel makes O_SYNC of.
+const SYNC: OpenFlags = OpenFlags::from_bits_retain(0o4000000);
 /// More kernel reads than an exec of a static program makes.
 const EXEC_READS: u8 = 8;
 const PAGE: u64 = 4096;
@@ -262,7 +264,8 @@ impl State {
             | OpenFlags::O_TRUNC
             | OpenFlags::O_CLOEXEC
             | NOCTTY;
-        let status = (flags - dropped) | OpenFlags::O_LARGEFILE;
+        let sync = if flags.contains(SYNC) { OpenFlags::O_DSYNC } else { OpenFlags::empty() };
+        let status = (flags - dropped) | sync | OpenFlags::O_LARGEFILE;
         let file = self.add_file(FileKind::File { path, raises, pos: 0 }, status);
         let fd = back.value as i32;
         self.install(task, fd, file, flags.contains(OpenFlags::O_CLOEXEC));

@@ -20,8 +20,14 @@ const READABLE: PollFlags = PollFlags::IN.union(PollFlags::RDNORM);
 const SETTABLE: OpenFlags =
     OpenFlags::O_APPEND.union(OpenFlags::O_NONBLOCK).union(OpenFlags::O_NOATIME).union(DIRECT);
 const DIRECT: OpenFlags = OpenFlags::from_bits_retain(0o40000);
-/// `FASYNC`
-const ASYNC: OpenFlags = OpenFlags::from_bits_retain(0o20000);
+/// Flags that `F_GETFL` shows and that say something: no O_CLOEXEC, which only event fds show, no
+/// O_LARGEFILE, which the kernel adds, and none that newer kernels have and older ones drop.
+const SHOWN: OpenFlags = OpenFlags::ACCMODE
+    .union(SETTABLE)
+    .union(OpenFlags::O_DSYNC)
+    .union(OpenFlags::O_DIRECTORY)
+    .union(OpenFlags::O_NOFOLLOW)
+    .union(OpenFlags::O_PATH);
 
 /// The highest value that a limit can be set to (`ft_int_max` in fanotify_user.c).
 const SYSCTL_MAX: u32 = i32::MAX as u32;
@@ -69,11 +75,14 @@ impl State {
             Call::GetFd { fd } => {
                 let entry = self.task(task).fds.get(&number(fd)).copied();
                 let rule = self.rule_of_flags(entry.map(|entry| entry.file));
+                // Fds come into spawned tasks by pidfd_getfd(2), which sets close-on-exec.
+                let handed_over = self.task(task).life == Life::OneCall;
                 let allowed = match entry {
-                    Some(entry) => Allowed::Value(entry.cloexec.into()),
-                    None => Allowed::Errno(Errno::EBADF),
+                    Some(_) if handed_over => vec![Allowed::Value(0), Allowed::Value(1)],
+                    Some(entry) => vec![Allowed::Value(entry.cloexec.into())],
+                    None => vec![Allowed::Errno(Errno::EBADF)],
                 };
-                self.finish(cx, task, rule, &[allowed])
+                self.finish(cx, task, rule, &allowed)
             }
             Call::Readlink { fd } => self.readlink(cx, task, number(fd)),
             Call::Fdinfo { fd } => self.fdinfo(cx, task, number(fd)),
@@ -237,7 +246,6 @@ impl State {
         for fd in call.fds().take(uses) {
             let number = self.number(fd);
             if let Some(entry) = self.task(spawner).fds.get(&number).copied() {
-                // pidfd_getfd(2) sets close-on-exec; dup2(2) clears it, but need not have run.
                 self.install(child, number, entry.file, entry.cloexec);
             }
         }
@@ -655,13 +663,10 @@ impl State {
             return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EBADF)]);
         };
         let rule = self.rule_of_flags(Some(number));
-        // An event fd shows O_CLOEXEC of event_f_flags, other files do not; what O_LARGEFILE
-        // shows is no matter of the contract.
-        let ignored = (OpenFlags::O_CLOEXEC | OpenFlags::O_LARGEFILE | ASYNC).bits();
-        let expected = file.status.bits() & !ignored;
+        let expected = file.status.bits() & SHOWN.bits();
         self.foresee(cx, task, expected.into(), Seen::Nothing);
         let back = cx.returns(self, task, rule, &[Allowed::Any])?;
-        if u32::try_from(back.value).ok().map(|flags| flags & !ignored) != Some(expected) {
+        if u32::try_from(back.value).ok().map(|flags| flags & SHOWN.bits()) != Some(expected) {
             return Err(cx.broken(rule, flags_text(expected), flags_text(back.value as u32)));
         }
         self.leave(cx, task)
@@ -766,7 +771,7 @@ impl State {
         }
         match name {
             Sysctl::MaxQueuedEvents => self.limits.queued_events = Some(value),
-            Sysctl::MaxUserGroups => self.limits.groups = Some(value),
+            Sysctl::MaxUserGroups => self.limits.groups = value,
             Sysctl::MaxUserMarks => self.limits.marks = Some(value),
             Sysctl::WatchdogTimeout => {}
         }

@@ -143,17 +143,15 @@ impl State {
             // CONFIG_AUDITSYSCALL, which nothing tells before.
             errors.push(Allowed::Errno(Errno::EINVAL));
         }
-        if let Some(limit) = self.limits.groups {
-            // A restartable group counts until its last file is gone, or ceases to count at an
-            // earlier time after its control file was released (I3).
-            let (most, fewest) = self.groups_of(uid);
-            if fewest >= limit {
-                errors.push(Allowed::Errno(Errno::EMFILE));
-                return Init::Only(I3, errors);
-            }
-            if most >= limit {
-                errors.push(Allowed::Errno(Errno::EMFILE));
-            }
+        // A restartable group counts until its last file is gone, or ceases to count at an earlier
+        // time after its control file was released (I3).
+        let (most, fewest) = self.groups_of(uid);
+        if fewest >= self.limits.groups {
+            errors.push(Allowed::Errno(Errno::EMFILE));
+            return Init::Only(I3, errors);
+        }
+        if most >= self.limits.groups {
+            errors.push(Allowed::Errno(Errno::EMFILE));
         }
         let class = match class {
             InitFlags::CLASS_NOTIF => Class::Notif,

@@ -62,12 +62,19 @@ pub(crate) struct State {
     pub clock: u32,
 }
 
-/// Limits of `/proc/sys/fs/fanotify`, once a program has set them: nobody reaches the defaults.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+/// Limits of `/proc/sys/fs/fanotify`. None where no program reaches the kernel's default.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Limits {
     pub queued_events: Option<u32>,
-    pub groups: Option<u32>,
+    pub groups: u32,
     pub marks: Option<u32>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // FANOTIFY_DEFAULT_MAX_GROUPS; events 16384; marks 8192 or more, by the memory's size.
+        Self { queued_events: None, groups: 128, marks: None }
+    }
 }
 
 /// A mark that has been taken off its group's list but still stands on its object's, since a walk

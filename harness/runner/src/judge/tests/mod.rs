@@ -5,6 +5,7 @@ mod rules;
 mod simulated;
 mod tape;
 mod trace;
+mod wrong;
 
 use tape::Tape;
 

@@ -12,13 +12,18 @@ use refan_wire::{Data, Record, Skip, TaskEnd};
 use super::tape::{API, id};
 use crate::judge::{Judgement, judge};
 
+/// What a right kernel does with a program.
+pub(super) fn simulated(program: &Program) -> Vec<Observation> {
+    simulate(&kernel(), program).unwrap_or_else(|stop| panic!("{stop:?}"))
+}
+
 fn kernel() -> Kernel {
     let inodes = Path::all().map(|path| (path, id(path).ino)).collect();
     Kernel { api: API, restartable: true, inodes }
 }
 
 /// The trace of a simulated run.
-fn trace(program: &Program, steps: &[Observation]) -> Vec<Record> {
+pub(super) fn trace(program: &Program, steps: &[Observation]) -> Vec<Record> {
     let mut records = vec![Record::Begin { at: 0 }];
     for path in Path::all() {
         records.push(Record::File { path: path.to_string(), id: id(path) });
