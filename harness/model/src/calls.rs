@@ -547,6 +547,10 @@ impl State {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, task: Task, fd: i32) -> Result<(), Stop> {
+        if self.task(task).fd_limit == Some(0) {
+            // do_sys_poll() of fs/select.c: more entries than RLIMIT_NOFILE.
+            return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EINVAL)]);
+        }
         let ready = |flags: PollFlags| Allowed::Value(flags.bits().into());
         let (rule, allowed) = match self.file(task, fd).map(|(_, file)| &file.kind) {
             // poll(2) passes over negative numbers.
@@ -609,6 +613,8 @@ impl State {
             (MAINLINE, Some(Errno::EMFILE))
         } else {
             match self.file(task, fd).map(|(_, file)| &file.kind) {
+                // The number is that of the instance, which cannot be added to itself.
+                None if fd == self.lowest_free(task) => (MAINLINE, Some(Errno::EINVAL)),
                 None | Some(FileKind::Handle(_)) => (MAINLINE, Some(Errno::EBADF)),
                 Some(FileKind::Control(_)) => (C1, Some(Errno::EPERM)),
                 Some(FileKind::File { .. }) => (MAINLINE, Some(Errno::EPERM)),
