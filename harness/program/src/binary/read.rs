@@ -95,13 +95,10 @@ impl Reader<'_> {
             Binds::Task => Bind::Task(Task(self.scope.tasks().count() as u8)),
             Binds::Fd if self.bytes.byte() % 4 == 3 => Bind::None,
             Binds::Fd => Bind::Fd(Var(vars)),
-            Binds::Events => {
-                let byte = usize::from(self.bytes.byte());
-                match (byte + 1) % (Program::MAX_BOUND_EVENTS + 1) {
-                    0 => Bind::None,
-                    count => Bind::Events((vars..).take(count).map(Var).collect()),
-                }
-            }
+            Binds::Events => match pick(&tables::EVENT_COUNTS, self.bytes.byte()) {
+                0 => Bind::None,
+                count => Bind::Events((vars..).take(count).map(Var).collect()),
+            },
         }
     }
 

@@ -3,7 +3,7 @@
 
 use refan_abi::{Errno, EventMask, InitFlags, MarkFlags, OpenFlags, Response};
 
-use crate::{Call, Path, PathKind};
+use crate::{Call, Path, PathKind, Program};
 
 /// What can be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,6 +198,20 @@ pub(super) fn paths() -> [Path; 32] {
 
 /// Sizes of reads: all that is there, one event, two, none, one with a range, and sizes beside.
 pub(super) const READ_SIZES: [u32; 8] = [Call::DEFAULT_READ, 24, 48, 0, 23, 47, 1, 72];
+
+/// How many events of a read get a name: mostly the one that most reads return.
+pub(super) const EVENT_COUNTS: [usize; 64] = {
+    let mut table = [1; 64];
+    let mut count = 0;
+    while count <= Program::MAX_BOUND_EVENTS {
+        table[count] = count;
+        count += 1;
+    }
+    // The most frequent one stands first.
+    table[0] = 1;
+    table[1] = 0;
+    table
+};
 
 pub(super) const INIT: &[InitFlags] = &[
     InitFlags::CLASS_CONTENT.union(InitFlags::RESTARTABLE),

@@ -42,8 +42,10 @@ impl Writer<'_> {
         match (Binds::of(&step.call), &step.bind) {
             (Binds::Fd, Bind::None) => self.byte(3),
             (Binds::Fd, _) => self.byte(0),
-            (Binds::Events, Bind::Events(events)) => self.byte((events.len() - 1) as u8),
-            (Binds::Events, _) => self.byte(Program::MAX_BOUND_EVENTS as u8),
+            (Binds::Events, bind) => {
+                let count = if let Bind::Events(events) = bind { events.len() } else { 0 };
+                self.byte(place(&tables::EVENT_COUNTS, &count).unwrap_or_default());
+            }
             (Binds::Nothing | Binds::Task, _) => (),
         }
     }
