@@ -1,1 +1,61 @@
-fn main() {}
+//! `cargo xtask`: the command line of Refan.
+
+mod agent;
+mod bench;
+mod ci;
+mod cli;
+mod doctor_command;
+mod exit;
+mod kernel_command;
+mod prepare;
+mod report;
+mod select;
+mod steps;
+mod test;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use xtask::kernel;
+
+use exit::{Exit, UsageError};
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let exit = run(&cli).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        exit_of(&error)
+    });
+    exit.into()
+}
+
+fn run(cli: &cli::Cli) -> Result<Exit> {
+    let repository = repository();
+    match &cli.command {
+        cli::Command::Test(arguments) => test::run(&repository, arguments),
+        cli::Command::Kernel(command) => kernel_command::run(&repository, command),
+        cli::Command::Doctor(arguments) => doctor_command::run(&repository, arguments),
+        cli::Command::Bench(cli::Bench::Boot { machine, runs, json }) => {
+            bench::boot(&repository, machine, *runs, *json)
+        }
+        cli::Command::Ci(cli::Ci::Pr { install_deps }) => ci::pr(&repository, *install_deps),
+    }
+}
+
+/// The checkout that this program was built from.
+fn repository() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// What the user or the host can mend is 2, all else is no verdict.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    let usage = error.is::<UsageError>()
+        || error.downcast_ref::<kernel::Error>().is_some_and(kernel::Error::is_usage_or_host)
+        || error.is::<refan_vm::QemuError>()
+        || error.is::<refan_vm::AccelError>()
+        || error.is::<refan_vm::ProfileError>();
+    if usage { Exit::Usage } else { Exit::NoVerdict }
+}

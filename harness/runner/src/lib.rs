@@ -1,3 +1,15 @@
-//! Placeholder.
+//! Run, judge, report: what the command line, the scenarios' tests and later the fuzzer call.
 
 pub mod cache;
+pub mod guest;
+pub mod judge;
+pub mod kernel_log;
+pub mod pool;
+pub mod prepared;
+pub mod run;
+pub mod suite;
+mod verdict;
+
+pub use prepared::{Declared, Prepared};
+pub use run::Outcome;
+pub use verdict::Verdict;

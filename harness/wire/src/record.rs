@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A file as `stat(2)` tells it apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileId {
     /// Device number.
     pub dev: u64,

@@ -1,0 +1,145 @@
+//! A running machine that takes jobs.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use refan_abi::{ApiValues, Errno};
+use refan_program::Program;
+use refan_vm::{Machine, MachineError, SharedMemory};
+use refan_wire::{Job, Record, Region, RegionError};
+
+use crate::prepared::{Declared, Prepared};
+
+/// How long a machine may take to its first sign, and to answer a job. Generous: it only bounds
+/// what has gone wrong.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What the kernel under test can do.
+#[derive(Clone, Copy, Debug)]
+pub struct Capabilities {
+    /// It has restartable events.
+    pub restartable: bool,
+}
+
+/// A machine with an agent that waits for a job.
+pub struct Guest {
+    machine: Machine,
+    api: ApiValues,
+    jobs: u64,
+    console_seen: u64,
+}
+
+/// What a job left behind.
+pub struct Run {
+    /// The trace as far as it was written, or why it is none.
+    pub records: Result<Vec<Record>, RegionError>,
+    /// What the console printed meanwhile.
+    pub console: String,
+    /// How the machine ended, if it did.
+    pub failure: Option<MachineError>,
+}
+
+impl Guest {
+    /// Starts a machine: from its snapshot, or where there is none by booting.
+    pub fn start(prepared: &Prepared) -> Result<Self> {
+        let spec = prepared.spec()?;
+        let shared = SharedMemory::new(spec.profile.shared_bytes())
+            .context("cannot make the shared memory")?;
+        refan_wire::format(&Exchange(&shared));
+        let deadline = Instant::now() + DEADLINE;
+        let machine = match prepared.open_snapshot()? {
+            Some(snapshot) => Machine::restore(&spec, &snapshot, shared, deadline),
+            None => Machine::boot(&spec, shared, deadline),
+        };
+        let machine = machine.context("the machine did not start")?;
+        let console_seen = machine.console().len();
+        Ok(Self { machine, api: prepared.api, jobs: 0, console_seen })
+    }
+
+    /// Asks what the kernel can do, and holds it against what it declares.
+    pub fn probe(&mut self, declared: Declared) -> Result<Capabilities> {
+        let run = self.job(&Job::Probe { api: self.api_pair() })?;
+        if let Some(failure) = run.failure {
+            return Err(failure).context("the machine failed while its kernel was probed");
+        }
+        let records = run.records.context("the probe's answer")?;
+        let [Record::Probe { release, init, open_queue, classic, timer_resolution }] = &records[..]
+        else {
+            bail!("the probe was answered with {records:?}");
+        };
+        if let Some(errno) = Errno::from_return(*classic) {
+            bail!("fanotify of kernel {release} gives no group for permission events: {errno}");
+        }
+        if *timer_resolution != 1 {
+            bail!("kernel {release} has no high-resolution timers here ({timer_resolution} ns)");
+        }
+        let accepts = Errno::from_return(*init).is_none();
+        let opens = accepts && Errno::from_return(*open_queue).is_none();
+        if accepts && !opens {
+            bail!(
+                "kernel {release} takes the flag of restartable events, but the ioctl that opens a queue fails \
+                 ({}): it claims a feature that it lacks",
+                Errno::from_return(*open_queue).map_or_else(String::new, |errno| errno.to_string())
+            );
+        }
+        match (declared, opens) {
+            (Declared::Present, false) => bail!(
+                "kernel {release} has no restartable events, though it is said to have them: choose `--series \
+                 restartable` to add them or `--series none` to test it without"
+            ),
+            (Declared::Absent, true) => {
+                bail!("kernel {release} has restartable events, though it is said to have none")
+            }
+            _ => Ok(Capabilities { restartable: opens }),
+        }
+    }
+
+    /// Runs a program.
+    pub fn run(&mut self, program: &Program) -> Result<Run> {
+        self.job(&Job::Run { api: self.api_pair(), program: program.encode() })
+    }
+
+    fn api_pair(&self) -> (u32, u32) {
+        (self.api.init_flag, self.api.open_queue_ioctl)
+    }
+
+    fn job(&mut self, job: &Job) -> Result<Run> {
+        self.jobs += 1;
+        let exchange = Exchange(self.machine.shared());
+        refan_wire::put_job(&exchange, self.jobs, job).context("cannot hand over a job")?;
+        let failure = self
+            .machine
+            .open_gate()
+            .and_then(|()| self.machine.wait_ring(Instant::now() + DEADLINE))
+            .err();
+        let exchange = Exchange(self.machine.shared());
+        let answered = match failure {
+            None => refan_wire::check_answered(&exchange, self.jobs),
+            Some(_) => Ok(()),
+        };
+        let records = answered
+            .and_then(|()| refan_wire::take_trace(&exchange))
+            .and_then(|bytes| refan_wire::decode_trace(&bytes));
+        let console = self.machine.console().read_from(self.console_seen);
+        self.console_seen += console.len() as u64;
+        Ok(Run { records, console: String::from_utf8_lossy(&console).into_owned(), failure })
+    }
+}
+
+/// The machine's shared memory as the wire's region.
+struct Exchange<'a>(&'a SharedMemory);
+
+impl Region for Exchange<'_> {
+    fn len(&self) -> usize {
+        self.0.size()
+    }
+
+    fn load(&self, at: usize, into: &mut [u8]) {
+        // The wire keeps inside `len`.
+        self.0.read(at, into).unwrap_or_else(|error| unreachable!("{error}"));
+    }
+
+    fn store(&self, at: usize, from: &[u8]) {
+        self.0.write(at, from).unwrap_or_else(|error| unreachable!("{error}"));
+    }
+}

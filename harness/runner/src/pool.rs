@@ -1,0 +1,64 @@
+//! As many machines as the host carries, side by side.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use anyhow::Result;
+
+use crate::prepared::Prepared;
+use crate::run::{Outcome, Worker};
+use crate::suite::Scenario;
+use crate::verdict::Verdict;
+
+/// Machines for so many scenarios: one a core, and no more than there are scenarios.
+pub fn size(scenarios: usize) -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(scenarios).max(1)
+}
+
+/// Runs scenarios on `machines` machines and hands over each outcome as it comes.
+///
+/// # Errors
+/// When no machine starts or its kernel is not what it is said to be: then no scenario has run.
+pub fn run(
+    prepared: &Prepared,
+    scenarios: &[Scenario],
+    machines: usize,
+    mut report: impl FnMut(Outcome),
+) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let first = Worker::start(prepared)?;
+    std::thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel();
+        let mut first = Some(first);
+        for _ in 0..machines {
+            let (sender, next, ready) = (sender.clone(), &next, first.take());
+            scope.spawn(move || {
+                let mut worker = ready.map_or_else(|| Worker::start(prepared), Ok);
+                while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let outcome = match &mut worker {
+                        Ok(worker) => worker.run(scenario),
+                        Err(error) => without_machine(scenario, error),
+                    };
+                    if sender.send(outcome).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        receiver.iter().for_each(&mut report);
+    });
+    Ok(())
+}
+
+fn without_machine(scenario: &Scenario, error: &anyhow::Error) -> Outcome {
+    Outcome {
+        name: scenario.name.clone(),
+        rules: scenario.program.rules(),
+        verdict: Verdict::None(format!("{error:#}")),
+        history: String::new(),
+        console: String::new(),
+        repeated: None,
+        elapsed: std::time::Duration::ZERO,
+    }
+}

@@ -1,0 +1,159 @@
+//! A machine that is ready to be started: everything that was fetched, built and saved for it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use refan_abi::ApiValues;
+use refan_vm::{Kind, MachineSpec, Profile, Qemu, Snapshot};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::cache::Cache;
+
+/// What the kernel says of itself before it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Declared {
+    /// It has the feature: if the probe finds otherwise, there is no verdict.
+    Present,
+    /// It has not: if the probe finds otherwise, there is no verdict.
+    Absent,
+    /// Nothing: it is judged by what the probe finds.
+    Nothing,
+}
+
+/// Everything that it takes to start a machine. Stored in the cache under the name of its target,
+/// where the scenarios' tests find it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Prepared {
+    /// Digest of the sources that the guest was made from ([`sources_digest`]).
+    pub sources: String,
+    /// The kernel, for people.
+    pub kernel: String,
+    /// The machine, for people.
+    pub machine: String,
+    /// Numbers of the API profile.
+    pub api: ApiValues,
+    /// What the kernel declares.
+    pub declared: Declared,
+    /// QEMU's binary.
+    pub qemu: PathBuf,
+    /// The machine profile's file.
+    pub profile: PathBuf,
+    /// The accelerator that was chosen.
+    pub accelerator: Kind,
+    /// The kernel image.
+    pub image: PathBuf,
+    /// The initramfs.
+    pub initramfs: PathBuf,
+    /// Folder and key of the snapshot at agent-ready; none where saving failed, and each start
+    /// boots.
+    pub snapshot: Option<(PathBuf, String)>,
+}
+
+impl Prepared {
+    /// Loads what was prepared for a target, if it is still what the sources say.
+    pub fn load(cache: &Cache, repository: &Path, target: &str) -> Result<Self> {
+        let command = format!("cargo xtask test --prepare --target {target}");
+        let file = Self::file(cache, target);
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                bail!("no kernel is built for the target `{target}`: run `{command}`")
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", file.display()));
+            }
+        };
+        let prepared: Self = serde_json::from_str(&text).with_context(|| {
+            format!("{} is not what this version writes: run `{command}`", file.display())
+        })?;
+        if prepared.sources != sources_digest(repository)? {
+            bail!(
+                "what is built for the target `{target}` is older than the sources: run `{command}`"
+            );
+        }
+        let snapshot = prepared.snapshot.as_ref().map(|(folder, _)| folder);
+        let parts = [Some(&prepared.image), Some(&prepared.initramfs), snapshot];
+        if let Some(gone) = parts.into_iter().flatten().find(|part| !part.exists()) {
+            bail!("{} is gone from the cache: run `{command}`", gone.display());
+        }
+        Ok(prepared)
+    }
+
+    /// Stores it as what is prepared for a target.
+    pub fn store(&self, cache: &Cache, target: &str) -> Result<()> {
+        let file = Self::file(cache, target);
+        let folder = file.parent().context("the cache has no folder")?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        let written = tempfile::NamedTempFile::new_in(folder).and_then(|temporary| {
+            serde_json::to_writer_pretty(&temporary, self)?;
+            temporary.persist(&file).map_err(|error| error.error)
+        });
+        written.with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(())
+    }
+
+    fn file(cache: &Cache, target: &str) -> PathBuf {
+        cache.root().join("prepared").join(format!("{target}.json"))
+    }
+
+    /// What QEMU is started with.
+    pub fn spec(&self) -> Result<MachineSpec> {
+        Ok(MachineSpec {
+            qemu: Qemu::at(&self.qemu)?,
+            profile: Profile::load(&self.profile)?,
+            accelerator: self.accelerator,
+            kernel: self.image.clone(),
+            initramfs: Some(self.initramfs.clone()),
+            extra_cmdline: String::new(),
+        })
+    }
+
+    /// The snapshot that machines start from.
+    pub fn open_snapshot(&self) -> Result<Option<Snapshot>> {
+        let opened = self.snapshot.as_ref().map(|(folder, key)| Snapshot::open(folder, key));
+        opened.transpose().context("cannot open the snapshot")
+    }
+}
+
+/// The parts of the repository that decide what the guest is and does.
+const SOURCES: &[&str] = &[
+    "Cargo.lock",
+    "Cargo.toml",
+    "harness/abi",
+    "harness/agent",
+    "harness/program",
+    "harness/wire",
+    "kernel-configs",
+    "vm-images",
+];
+
+/// Digest of what the guest is made from, so that a stale build is not mistaken for the current
+/// one.
+pub fn sources_digest(repository: &Path) -> Result<String> {
+    let mut digest = Sha256::new();
+    for part in SOURCES {
+        add(&mut digest, repository, &repository.join(part))?;
+    }
+    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn add(digest: &mut Sha256, top: &Path, path: &Path) -> Result<()> {
+    if path.is_dir() {
+        let mut entries = std::fs::read_dir(path)
+            .and_then(|entries| {
+                entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()
+            })
+            .with_context(|| format!("cannot list {}", path.display()))?;
+        entries.sort();
+        return entries.iter().try_for_each(|entry| add(digest, top, entry));
+    }
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let name = path.strip_prefix(top).unwrap_or(path).to_string_lossy().into_owned();
+    for part in [name.as_bytes(), &bytes] {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
+    Ok(())
+}

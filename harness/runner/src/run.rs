@@ -1,0 +1,138 @@
+//! From a program to its verdict.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use refan_abi::ApiValues;
+use refan_program::{Program, Rule};
+use refan_vm::MachineError;
+
+use crate::guest::{Capabilities, Guest, Run};
+use crate::judge::{self, Judgement};
+use crate::kernel_log::{self, Report};
+use crate::prepared::Prepared;
+use crate::suite::Scenario;
+use crate::verdict::Verdict;
+
+/// How often a finding is tried again, each time on a freshly restored machine.
+const REPEATS: u32 = 2;
+
+/// What a scenario came to, with what it takes to understand it.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The scenario's name.
+    pub name: String,
+    /// The rules it is about.
+    pub rules: Vec<Rule>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The run, call by call.
+    pub history: String,
+    /// What the kernel printed during it.
+    pub console: String,
+    /// Of a finding: how often it showed again, of how many tries on a fresh machine.
+    pub repeated: Option<(u32, u32)>,
+    /// How long it took, repeats included.
+    pub elapsed: Duration,
+}
+
+/// A place where scenarios are run one after another: one machine, made anew after each finding.
+pub struct Worker<'a> {
+    prepared: &'a Prepared,
+    guest: Option<(Guest, Capabilities)>,
+}
+
+impl<'a> Worker<'a> {
+    /// Starts its machine and probes the kernel.
+    pub fn start(prepared: &'a Prepared) -> Result<Self> {
+        let mut worker = Self { prepared, guest: None };
+        worker.guest()?;
+        Ok(worker)
+    }
+
+    fn guest(&mut self) -> Result<&mut (Guest, Capabilities)> {
+        if self.guest.is_none() {
+            let mut guest = Guest::start(self.prepared)?;
+            let capabilities = guest.probe(self.prepared.declared)?;
+            self.guest = Some((guest, capabilities));
+        }
+        self.guest.as_mut().ok_or_else(|| anyhow::anyhow!("there is no machine"))
+    }
+
+    /// Runs and judges a scenario; a finding is tried again on fresh machines.
+    pub fn run(&mut self, scenario: &Scenario) -> Outcome {
+        let begun = Instant::now();
+        let (verdict, history, console) = self.once(&scenario.program);
+        let mut repeated = None;
+        if verdict.is_finding() {
+            let mut again = 0;
+            for _ in 0..REPEATS {
+                self.guest = None;
+                let (second, ..) = self.once(&scenario.program);
+                again += u32::from(second.is_finding());
+            }
+            repeated = Some((again, REPEATS));
+        }
+        if !matches!(verdict, Verdict::Held | Verdict::Unsupported(_)) {
+            self.guest = None;
+        }
+        Outcome {
+            name: scenario.name.clone(),
+            rules: scenario.program.rules(),
+            verdict,
+            history,
+            console,
+            repeated,
+            elapsed: begun.elapsed(),
+        }
+    }
+
+    fn once(&mut self, program: &Program) -> (Verdict, String, String) {
+        let ran =
+            self.guest().and_then(|(guest, capabilities)| Ok((guest.run(program)?, *capabilities)));
+        match ran {
+            Ok((run, capabilities)) => {
+                let history = run
+                    .records
+                    .as_ref()
+                    .map_or_else(|_| String::new(), |records| judge::history(program, records));
+                let console = run.console.clone();
+                (verdict(program, run, self.prepared.api, capabilities), history, console)
+            }
+            Err(error) => (Verdict::None(format!("{error:#}")), String::new(), String::new()),
+        }
+    }
+}
+
+/// The kernel's own word comes first: after a report nothing that it answered counts.
+fn verdict(program: &Program, run: Run, api: ApiValues, capabilities: Capabilities) -> Verdict {
+    if let Some(report) = kernel_log::first_report(&run.console) {
+        return Verdict::Report(report);
+    }
+    match run.failure {
+        Some(MachineError::Panicked { title, console }) => {
+            return Verdict::Report(Report { title, text: console });
+        }
+        Some(
+            failure @ (MachineError::Hung { .. }
+            | MachineError::Reset { .. }
+            | MachineError::PoweredOff { .. }),
+        ) => {
+            let text = failure.to_string();
+            let title = text.lines().next().unwrap_or_default().to_owned();
+            return Verdict::Report(Report { title, text });
+        }
+        Some(failure) => return Verdict::None(failure.to_string()),
+        None => {}
+    }
+    let records = match run.records {
+        Ok(records) => records,
+        Err(error) => return Verdict::None(error.to_string()),
+    };
+    match judge::judge(program, &records, api, capabilities.restartable) {
+        Judgement::Held => Verdict::Held,
+        Judgement::Broken(violation) => Verdict::Broken(violation),
+        Judgement::Unsupported(why) => Verdict::Unsupported(why),
+        Judgement::Unjudgeable(why) => Verdict::None(why),
+    }
+}

@@ -1,0 +1,52 @@
+//! What a run came to.
+
+use refan_model::Violation;
+
+use crate::kernel_log::Report;
+
+/// What the run of one program came to.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// The kernel did what the contract allows, and the scenario's expectations held.
+    Held,
+    /// A rule was broken.
+    Broken(Violation),
+    /// A checker of the kernel spoke, or the kernel died.
+    Report(Report),
+    /// The program needs what this kernel does not have and does not claim to have.
+    Unsupported(String),
+    /// Nothing was learnt about the kernel.
+    None(String),
+}
+
+impl Verdict {
+    /// One word for it, the same in every report.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Broken(_) => "broken",
+            Self::Report(_) => "kernel report",
+            Self::Unsupported(_) => "unsupported",
+            Self::None(_) => "no verdict",
+        }
+    }
+
+    /// Whether it says something against the kernel.
+    pub fn is_finding(&self) -> bool {
+        matches!(self, Self::Broken(_) | Self::Report(_))
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    /// What is wrong, in lines that begin with what they tell; nothing where all held.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Held => Ok(()),
+            Self::Broken(Violation { rule, allowed, observed, .. }) => {
+                write!(f, "rule      {rule}\nallowed   {allowed}\nobserved  {observed}")
+            }
+            Self::Report(report) => write!(f, "reported  {}", report.title),
+            Self::Unsupported(why) | Self::None(why) => write!(f, "because   {why}"),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Test harness and fuzzer for restartable fanotify permission events.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build a patched kernel, boot it and run the scenario suites
+    ///
+    /// What is missing is fetched and built first. Exit status: 0 all held, 1 a rule was broken or
+    /// a kernel checker spoke, 2 usage or the host lacks something, 3 no verdict.
+    #[command(
+        after_help = "Examples:\n  cargo xtask test\n  cargo xtask test queue restart/order\n  \
+        cargo xtask test --kernel-src ~/linux --target kasan"
+    )]
+    Test(Test),
+    /// The kernels under test and the cache
+    #[command(subcommand)]
+    Kernel(Kernel),
+    /// What this host has and lacks
+    #[command(after_help = "Example:\n  cargo xtask doctor --install")]
+    Doctor(Doctor),
+    /// The figures of the project, each beside the limit that it is measured against
+    #[command(subcommand)]
+    Bench(Bench),
+    /// What CI runs, the same at a desk
+    #[command(subcommand)]
+    Ci(Ci),
+}
+
+/// Which kernel on which machine: shared by all that start one.
+#[derive(Debug, Clone, Args)]
+pub struct Machine {
+    /// Kernel target: a name in kernel-configs/targets
+    #[arg(long, value_name = "NAME", default_value = "fast")]
+    pub target: String,
+    /// Patch series, `none` for the base as it is [default: restartable; none with --kernel-src]
+    #[arg(long, value_name = "NAME")]
+    pub series: Option<String>,
+    /// Kernel version to test: a name in kernel-configs/bases
+    #[arg(long, value_name = "VERSION", default_value = "7.3", conflicts_with_all = ["kernel_src", "bzimage"])]
+    pub base: String,
+    /// Kernel tree to build, as it stands; it is not modified
+    #[arg(long, value_name = "DIR", conflicts_with = "bzimage")]
+    pub kernel_src: Option<PathBuf>,
+    /// Kernel image to boot; it is judged by what it supports
+    #[arg(long, value_name = "FILE")]
+    pub bzimage: Option<PathBuf>,
+    /// Accelerator
+    #[arg(long, value_enum, default_value_t)]
+    pub accel: Accel,
+    /// Machine profile: a name in vm-images [default: the target's]
+    #[arg(long, value_name = "NAME")]
+    pub machine: Option<String>,
+    /// API profile: a name in kernel-configs/api [default: the target's]
+    #[arg(long, value_name = "NAME")]
+    pub api: Option<String>,
+    /// Use only what the cache holds
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Accelerators of QEMU.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Accel {
+    /// KVM where a trial shows that it works, else TCG
+    #[default]
+    Auto,
+    /// KVM or nothing
+    Kvm,
+    /// TCG
+    Tcg,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Output {
+    /// One JSON object a line
+    #[arg(long, conflicts_with = "ktap")]
+    pub json: bool,
+    /// KTAP version 1
+    #[arg(long)]
+    pub ktap: bool,
+}
+
+/// `test`.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Suites (`queue`), scenarios (`queue/one`) or files; all suites if none is named
+    #[arg(value_name = "SCENARIO")]
+    pub scenarios: Vec<String>,
+    /// The kernel and its machine.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Output,
+    /// Install what the host lacks before anything else
+    #[arg(long)]
+    pub install_deps: bool,
+    /// Build and prepare everything, run no scenario
+    #[arg(long)]
+    pub prepare: bool,
+}
+
+/// `kernel`.
+#[derive(Debug, Subcommand)]
+pub enum Kernel {
+    /// Bases, series and targets, and what the cache holds
+    List,
+    /// Build a kernel and print where it is
+    #[command(after_help = "Example:\n  cargo xtask kernel build --target kasan")]
+    Build(Machine),
+    /// Print the configuration that a kernel is built with
+    Config(Machine),
+    /// Empty the cache
+    Clean,
+}
+
+/// `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Install what is missing with the host's package manager
+    #[arg(long)]
+    pub install: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `bench`.
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Boot and restore to agent-ready, beside a bare init and a bare QEMU
+    #[command(after_help = "Example:\n  cargo xtask bench boot --target kasan --runs 50")]
+    Boot {
+        /// The kernel and its machine.
+        #[command(flatten)]
+        machine: Machine,
+        /// Runs of each kind
+        #[arg(long, default_value_t = 20, value_name = "N")]
+        runs: u32,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `ci`.
+#[derive(Debug, Subcommand)]
+pub enum Ci {
+    /// Lint, tests, and the suites on `fast` and `kasan`
+    Pr {
+        /// Install what the host lacks before anything else
+        #[arg(long)]
+        install_deps: bool,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,274 @@
+//! Everything that it takes to start a machine: fetched, built, saved, or found in the cache.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use refan_abi::ApiProfile;
+use refan_runner::cache::{Cache, Entry, Key};
+use refan_runner::prepared::sources_digest;
+use refan_runner::{Declared, Prepared};
+use refan_vm::initramfs::Manifest;
+use refan_vm::{
+    Accel, AccelRequest, Kind, Machine, MachineSpec, Profile, Qemu, SharedMemory, snapshot_key,
+};
+use xtask::kernel::{self, Configs, Kernel, KernelRequest, NO_SERIES, Progress, Source};
+
+use crate::agent::{self, Binaries};
+use crate::cli;
+use crate::exit::usage;
+use crate::steps::Steps;
+
+/// How long a machine may take to boot to agent-ready, and to be saved.
+const BOOT: Duration = Duration::from_secs(120);
+
+/// The series that is tested unless another is named.
+const DEFAULT_SERIES: &str = "restartable";
+
+/// The machine profile where KVM works.
+pub const KVM_MACHINE: &str = "smp";
+
+/// A prepared machine, and what keeps its parts in the cache while it is used.
+pub struct Ready {
+    /// What machines start from.
+    pub prepared: Prepared,
+    cache: Cache,
+    binaries: Binaries,
+    _kernel: Option<Kernel>,
+    _parts: Vec<Entry>,
+}
+
+impl Ready {
+    /// The initramfs of a machine that does nothing but say that it is up.
+    pub fn bare_initramfs(&self, repository: &Path) -> Result<PathBuf> {
+        let entry = initramfs(repository, &self.cache, &self.binaries.bare_init)?;
+        Ok(entry.path().join(INITRAMFS))
+    }
+}
+
+/// The kernel that is asked for, ready to boot.
+struct Image {
+    path: PathBuf,
+    /// Changes with its content.
+    digest: String,
+    description: String,
+    declared: Declared,
+    /// Name of the API profile.
+    api: String,
+    /// Name of the machine profile that its target asks for.
+    machine: String,
+    kernel: Option<Kernel>,
+}
+
+/// Prepares the machine that the options ask for.
+pub fn prepare(repository: &Path, options: &cli::Machine, steps: &Steps) -> Result<Ready> {
+    let cache = Cache::open()?;
+    cache.sweep()?;
+    steps.phase("build the agent");
+    let binaries = agent::build(repository)?;
+    steps.phase("look for QEMU");
+    let qemu = Qemu::find()?;
+    let image = image(repository, options, &cache, steps)?;
+    steps.phase("write the initramfs");
+    let initramfs = initramfs(repository, &cache, &binaries.agent)?;
+    let api = api(repository, options.api.as_deref().unwrap_or(&image.api))?;
+    steps.phase("choose machine and accelerator");
+    let (profile, accel) = machine(repository, options, &image.machine, &qemu, &cache)?;
+    let spec = MachineSpec {
+        qemu,
+        profile,
+        accelerator: accel.kind,
+        kernel: image.path.clone(),
+        initramfs: Some(initramfs.path().join(INITRAMFS)),
+        extra_cmdline: String::new(),
+    };
+    let machine = describe(&spec, accel.why_not_kvm.as_deref());
+    let snapshot = snapshot(&spec, &image.digest, &cache, steps)?;
+    steps.done();
+    let prepared = Prepared {
+        sources: sources_digest(repository)?,
+        kernel: image.description,
+        machine,
+        api: api.values,
+        declared: image.declared,
+        qemu: spec.qemu.path().to_owned(),
+        profile: profile_path(repository, &spec.profile.name),
+        accelerator: spec.accelerator,
+        image: image.path,
+        initramfs: initramfs.path().join(INITRAMFS),
+        snapshot: snapshot.as_ref().map(|(entry, key)| (entry.path().to_owned(), key.clone())),
+    };
+    prepared.store(&cache, &options.target)?;
+    let parts = [Some(initramfs), snapshot.map(|(entry, _)| entry)];
+    let parts = parts.into_iter().flatten().collect();
+    Ok(Ready { prepared, cache, binaries, _kernel: image.kernel, _parts: parts })
+}
+
+fn image(repository: &Path, options: &cli::Machine, cache: &Cache, steps: &Steps) -> Result<Image> {
+    let configs = configs(repository);
+    let target = configs.target(&options.target)?;
+    if let Some(file) = &options.bzimage {
+        let path = std::fs::canonicalize(file).map_err(|error| {
+            usage(format!("cannot use the kernel image {}: {error}", file.display()))
+        })?;
+        return Ok(Image {
+            digest: digest(&path)?,
+            description: format!("{} as it is", path.display()),
+            path,
+            declared: Declared::Nothing,
+            api: target.api,
+            machine: target.machine,
+            kernel: None,
+        });
+    }
+    let kernel = kernel::ensure_kernel(&request(options), &configs, cache, steps)?;
+    Ok(Image {
+        path: kernel.vmlinux(),
+        digest: kernel.key.to_string(),
+        description: kernel.identity.summary(),
+        declared: declared(options, kernel.identity.api.is_some()),
+        api: kernel.identity.api.clone().unwrap_or(target.api),
+        machine: target.machine,
+        kernel: Some(kernel),
+    })
+}
+
+/// The kernels under test as data.
+pub fn configs(repository: &Path) -> Configs {
+    Configs::at(repository.join("kernel-configs"))
+}
+
+/// What is asked of the kernel's build.
+pub fn request(options: &cli::Machine) -> KernelRequest {
+    let (source, default_series) = match &options.kernel_src {
+        Some(tree) => (Source::Tree(tree.clone()), NO_SERIES),
+        None => (Source::Base(options.base.clone()), DEFAULT_SERIES),
+    };
+    KernelRequest {
+        source,
+        series: options.series.clone().unwrap_or_else(|| default_series.to_owned()),
+        target: options.target.clone(),
+        offline: options.offline,
+    }
+}
+
+/// A series says whether it brings the feature. A user's own tree, as it stands, is there because
+/// it has it; unless the user says `--series none`.
+fn declared(options: &cli::Machine, series_has_api: bool) -> Declared {
+    let tree_as_it_stands = options.kernel_src.is_some() && options.series.is_none();
+    if series_has_api || tree_as_it_stands { Declared::Present } else { Declared::Absent }
+}
+
+/// The machine profile and what runs it: the profile that is asked for, else several CPUs where KVM
+/// works, else the one that the kernel's target asks for.
+fn machine(
+    repository: &Path,
+    options: &cli::Machine,
+    of_target: &str,
+    qemu: &Qemu,
+    cache: &Cache,
+) -> Result<(Profile, Accel)> {
+    let request = match options.accel {
+        cli::Accel::Auto => AccelRequest::Auto,
+        cli::Accel::Kvm => AccelRequest::Only(Kind::Kvm),
+        cli::Accel::Tcg => AccelRequest::Only(Kind::Tcg),
+    };
+    let choose = |profile: &Profile| Accel::choose(request, profile, qemu, cache.root());
+    if let Some(name) = &options.machine {
+        let profile = profile(repository, name)?;
+        let accel = choose(&profile)?;
+        return Ok((profile, accel));
+    }
+    let quick = profile(repository, KVM_MACHINE)?;
+    let accel = choose(&quick)?;
+    match accel.kind {
+        Kind::Kvm => Ok((quick, accel)),
+        Kind::Tcg => Ok((profile(repository, of_target)?, accel)),
+    }
+}
+
+fn describe(spec: &MachineSpec, why_not_kvm: Option<&str>) -> String {
+    let MachineSpec { qemu, profile, accelerator, .. } = spec;
+    let s = if profile.cpus == 1 { "" } else { "s" };
+    let why =
+        why_not_kvm.map_or_else(String::new, |why| format!("; KVM does not work here: {why}"));
+    format!(
+        "{}, {} CPU{s}, QEMU {} with {accelerator}{why}",
+        profile.name,
+        profile.cpus,
+        qemu.version()
+    )
+}
+
+fn profile_path(repository: &Path, name: &str) -> PathBuf {
+    repository.join("vm-images").join(format!("{name}.toml"))
+}
+
+fn profile(repository: &Path, name: &str) -> Result<Profile> {
+    Ok(Profile::load(&profile_path(repository, name))?)
+}
+
+fn api(repository: &Path, name: &str) -> Result<ApiProfile> {
+    let file = repository.join("kernel-configs/api").join(format!("{name}.toml"));
+    let text = std::fs::read_to_string(&file).map_err(|error| {
+        usage(format!("cannot read the API profile {}: {error}", file.display()))
+    })?;
+    ApiProfile::parse(&text)
+        .map_err(|error| usage(format!("{} is not an API profile: {error}", file.display())))
+}
+
+/// The archive's name in its cache entry.
+const INITRAMFS: &str = "initramfs.cpio";
+
+fn initramfs(repository: &Path, cache: &Cache, init: &Path) -> Result<Entry> {
+    let manifest = Manifest::load(&repository.join("vm-images/initramfs.toml"))?;
+    let agent = std::fs::read(init).with_context(|| format!("cannot read {}", init.display()))?;
+    let archive = manifest.archive(&BTreeMap::from([("agent", agent.as_slice())]))?;
+    let key = Key::of([("initramfs", archive.as_slice())]);
+    if let Some(entry) = cache.entry("initramfs", &key)? {
+        return Ok(entry);
+    }
+    cache.publish("initramfs", &key, |folder| {
+        std::fs::write(folder.join(INITRAMFS), &archive)
+            .context("cannot write the initramfs into the cache")
+    })
+}
+
+/// The snapshot at agent-ready; none where the machine cannot be saved.
+fn snapshot(
+    spec: &MachineSpec,
+    kernel: &str,
+    cache: &Cache,
+    steps: &Steps,
+) -> Result<Option<(Entry, String)>> {
+    steps.phase("look for a snapshot");
+    let initramfs = spec.initramfs.as_deref().map_or_else(|| Ok(String::new()), digest)?;
+    let name = snapshot_key(spec, kernel, &initramfs);
+    let key = Key::from_hex(&name).context("the snapshot's key is none")?;
+    if let Some(entry) = cache.entry("snapshots", &key)? {
+        return Ok(Some((entry, name)));
+    }
+    steps.phase("boot to agent-ready and take a snapshot");
+    let deadline = Instant::now() + BOOT;
+    let shared =
+        SharedMemory::new(spec.profile.shared_bytes()).context("cannot make the shared memory")?;
+    let machine =
+        Machine::boot(spec, shared, deadline).context("the machine did not boot to agent-ready")?;
+    let saved = cache.publish("snapshots", &key, |folder| {
+        machine.save(folder, &name, deadline).map(drop).context("cannot save the machine")
+    });
+    match saved {
+        Ok(entry) => Ok(Some((entry, name))),
+        Err(error) => {
+            steps.note(&format!("{error:#}; each machine will boot"));
+            Ok(None)
+        }
+    }
+}
+
+/// Changes with the content of the file.
+fn digest(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Key::of([("file", bytes.as_slice())]).to_string())
+}

@@ -1,0 +1,59 @@
+//! One JSON object a line.
+
+use refan_runner::{Outcome, Prepared, Verdict};
+use serde_json::json;
+
+use super::{Report, Totals};
+
+/// Version of the objects: raised when a field changes its meaning or goes.
+const VERSION: u32 = 1;
+
+/// Prints objects with the key `event`: `start`, `outcome`, `end`.
+pub struct Json;
+
+impl Report for Json {
+    fn start(&mut self, prepared: &Prepared, scenarios: usize, machines: usize) {
+        let object = json!({
+            "event": "start", "version": VERSION, "kernel": prepared.kernel, "machine": prepared.machine,
+            "scenarios": scenarios, "machines": machines,
+        });
+        println!("{object}");
+    }
+
+    fn outcome(&mut self, outcome: &Outcome) {
+        let mut object = json!({
+            "event": "outcome", "name": outcome.name, "verdict": outcome.verdict.word(),
+            "rules": outcome.rules.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "seconds": outcome.elapsed.as_secs_f64(),
+        });
+        match &outcome.verdict {
+            Verdict::Held => {}
+            Verdict::Broken(violation) => {
+                object["rule"] = violation.rule.to_string().into();
+                object["step"] = violation.step.into();
+                object["allowed"] = violation.allowed.clone().into();
+                object["observed"] = violation.observed.clone().into();
+            }
+            Verdict::Report(report) => {
+                object["title"] = report.title.clone().into();
+                object["report"] = report.text.clone().into();
+            }
+            Verdict::Unsupported(why) | Verdict::None(why) => object["why"] = why.clone().into(),
+        }
+        if !matches!(outcome.verdict, Verdict::Held | Verdict::Unsupported(_)) {
+            object["history"] = outcome.history.clone().into();
+            object["console"] = outcome.console.clone().into();
+            object["repeated"] = json!(outcome.repeated);
+        }
+        println!("{object}");
+    }
+
+    fn end(&mut self, totals: &Totals) {
+        let object = json!({
+            "event": "end", "held": totals.held, "findings": totals.findings,
+            "unsupported": totals.unsupported, "no_verdict": totals.none,
+            "seconds": totals.elapsed.as_secs_f64(),
+        });
+        println!("{object}");
+    }
+}

@@ -1,0 +1,43 @@
+//! KTAP version 1, as `Documentation/dev-tools/ktap.rst` of Linux has it.
+
+use refan_runner::{Outcome, Prepared, Verdict};
+
+use super::{Report, Totals};
+
+/// Numbers the results.
+#[derive(Default)]
+pub struct Ktap {
+    done: usize,
+}
+
+impl Report for Ktap {
+    fn start(&mut self, prepared: &Prepared, scenarios: usize, _machines: usize) {
+        println!("KTAP version 1\n# {}\n# {}\n1..{scenarios}", prepared.kernel, prepared.machine);
+    }
+
+    fn outcome(&mut self, outcome: &Outcome) {
+        self.done += 1;
+        let (n, name) = (self.done, &outcome.name);
+        match &outcome.verdict {
+            Verdict::Held => println!("ok {n} {name}"),
+            Verdict::Unsupported(why) => println!("ok {n} {name} # SKIP {why}"),
+            verdict => {
+                let what = verdict.to_string();
+                for line in
+                    what.lines().chain(outcome.history.lines()).chain(outcome.console.lines())
+                {
+                    println!("# {line}");
+                }
+                println!("not ok {n} {name}");
+            }
+        }
+    }
+
+    fn end(&mut self, totals: &Totals) {
+        let Totals { held, findings, unsupported, none, .. } = totals;
+        println!(
+            "# Totals: pass:{held} fail:{} xfail:0 xpass:0 skip:{unsupported} error:0",
+            findings + none
+        );
+    }
+}

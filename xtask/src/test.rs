@@ -1,0 +1,77 @@
+//! `test`: the main job.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+use refan_runner::{Verdict, pool};
+
+use crate::cli;
+use crate::exit::Exit;
+use crate::report::{self, Totals};
+use crate::steps::Steps;
+use crate::{doctor_command, prepare, select};
+
+/// Prepares what is missing, runs the scenarios and reports.
+pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
+    let scenarios = select::scenarios(repository, &arguments.scenarios)?;
+    let steps = Steps::new();
+    if arguments.install_deps {
+        doctor_command::install(&steps)?;
+    }
+    let ready = prepare::prepare(repository, &arguments.machine, &steps)?;
+    if arguments.prepare {
+        return Ok(Exit::Held);
+    }
+    let mut report = report::choose(arguments.output);
+    let machines = pool::size(scenarios.len());
+    report.start(&ready.prepared, scenarios.len(), machines);
+    let mut totals = Totals::default();
+    let begun = Instant::now();
+    pool::run(&ready.prepared, &scenarios, machines, |outcome| {
+        match &outcome.verdict {
+            Verdict::Held => totals.held += 1,
+            Verdict::Broken(_) | Verdict::Report(_) => totals.findings += 1,
+            Verdict::Unsupported(_) => totals.unsupported += 1,
+            Verdict::None(_) => totals.none += 1,
+        }
+        report.outcome(&outcome);
+    })?;
+    totals.elapsed = begun.elapsed();
+    report.end(&totals);
+    Ok(exit(&totals, scenarios.len()))
+}
+
+/// A finding outweighs a missing verdict; nothing but held and unsupported ends in 0, and something
+/// must have held.
+fn exit(totals: &Totals, scenarios: usize) -> Exit {
+    let counted = totals.held + totals.findings + totals.unsupported + totals.none;
+    if totals.findings > 0 {
+        Exit::Broken
+    } else if totals.none > 0 || totals.held == 0 || counted != scenarios {
+        Exit::NoVerdict
+    } else {
+        Exit::Held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_went_wrong_ends_in_zero() {
+        let totals = |held, findings, unsupported, none| Totals {
+            held,
+            findings,
+            unsupported,
+            none,
+            ..Totals::default()
+        };
+        assert_eq!(exit(&totals(3, 0, 1, 0), 4), Exit::Held);
+        assert_eq!(exit(&totals(3, 0, 0, 1), 4), Exit::NoVerdict);
+        assert_eq!(exit(&totals(2, 1, 0, 1), 4), Exit::Broken);
+        assert_eq!(exit(&totals(0, 0, 4, 0), 4), Exit::NoVerdict);
+        assert_eq!(exit(&totals(3, 0, 0, 0), 4), Exit::NoVerdict);
+    }
+}
