@@ -53,6 +53,11 @@ pub(crate) enum Direction {
     Write { bytes: Vec<u8> },
 }
 
+/// Whether files opened so count as writers: access mode 3 does not.
+fn is_writing(flags: OpenFlags) -> bool {
+    matches!(flags & OpenFlags::ACCMODE, OpenFlags::O_WRONLY | OpenFlags::O_RDWR)
+}
+
 /// `O_DIRECT` and `__O_TMPFILE`: what they do depends on the file system.
 const UNKNOWN_FLAGS: u32 = 0o40000 | 0o20000000;
 /// `O_NOCTTY`
@@ -199,6 +204,8 @@ impl State {
                 self.after(cx, task, Then::Opened(opening), None)
             }
             Then::Opened(opening) if opening.exec => {
+                // Who writes may be done before or after this look.
+                self.touched |= self.has_writers(opening.path);
                 // exe_file_deny_write_access() of include/linux/fs.h spares files that raise
                 // PRE_ACCESS, which those that raise everything are counted to.
                 let denies = !matches!(opening.raises, Raises::PreAccess | Raises::All);
@@ -258,7 +265,9 @@ impl State {
             };
             contents.clear();
             self.modified(path, false);
+            self.touched = true;
         }
+        self.touched |= is_writing(flags) && self.is_being_executed(path);
         let dropped = OpenFlags::O_CREAT
             | OpenFlags::O_EXCL
             | OpenFlags::O_TRUNC
@@ -301,6 +310,43 @@ impl State {
             return Ok(());
         }
         self.pre_access(cx, task, transfer)
+    }
+
+    /// Whether somebody has the file open for writing, or is about to: `do_dentry_open` counts a
+    /// writer before it asks (`inode_is_open_for_write`).
+    pub(crate) fn has_writers(&self, path: Path) -> bool {
+        let open = self.files.values().any(|file| {
+            matches!(file.kind, FileKind::File { path: of, .. } if of == path) && file.writable()
+        });
+        open || self
+            .openings()
+            .any(|opening| opening.path == path && !opening.exec && is_writing(opening.flags))
+    }
+
+    /// Whether an exec of the file asks to open it, and will look for writers.
+    pub(crate) fn is_being_executed(&self, path: Path) -> bool {
+        self.openings().any(|opening| opening.path == path && opening.exec)
+    }
+
+    fn openings(&self) -> impl Iterator<Item = &Opening> {
+        self.tasks.iter().filter_map(|task| match &task.call.as_ref()?.at {
+            At::Asking { then: Then::OpenPerm(opening) | Then::Opened(opening), .. } => {
+                Some(opening)
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether what other tasks read or write of the file depends on who comes first.
+    fn is_shared(&self, file: FileNo, path: Path) -> bool {
+        self.tasks.iter().any(|task| match task.call.as_ref().map(|call| &call.at) {
+            Some(At::Position { file: of, .. }) => *of == file,
+            Some(At::Asking {
+                then: Then::AccessPerm(transfer) | Then::Transferred(transfer),
+                ..
+            }) => transfer.path == path,
+            _ => false,
+        })
     }
 
     /// Whether a transfer that waits for an answer holds the file's position.
@@ -351,8 +397,7 @@ impl State {
         rule: Rule,
     ) -> Result<(), Stop> {
         let Transfer { file, path, what, at_position, .. } = transfer;
-        // Who waits for the position can go on.
-        self.touched |= at_position;
+        self.touched |= self.is_shared(file, path);
         let pos = if at_position { self.position(file) } else { 0 };
         if path.kind == PathKind::Dir {
             return self.finish(cx, task, rule, &[Allowed::Errno(Errno::EISDIR)]);

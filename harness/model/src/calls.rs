@@ -198,6 +198,10 @@ impl State {
                 self.shut_down(group);
                 Some(group)
             }
+            FileKind::File { path, .. } => {
+                self.touched |= self.is_being_executed(path);
+                None
+            }
             _ => None,
         }
     }
@@ -426,6 +430,10 @@ impl State {
             FileKind::Control(_) => self.finish(cx, task, C1, &fail(Errno::EBADF)),
             FileKind::Classic(group) | FileKind::Queue(group) => {
                 self.respond(cx, task, group, event, response, len)
+            }
+            // generic_read_dir() has no counterpart: a directory lacks FMODE_CAN_WRITE.
+            FileKind::File { path, .. } if file.writable() && path.kind == PathKind::Dir => {
+                self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL))
             }
             FileKind::File { .. } if file.writable() => {
                 let mut bytes = event.to_ne_bytes().to_vec();

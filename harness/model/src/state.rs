@@ -309,13 +309,6 @@ impl State {
         Some((file, self.files.get(&file)?))
     }
 
-    /// Whether somebody has the file open for writing (`inode_is_open_for_write`).
-    pub(crate) fn has_writers(&self, path: Path) -> bool {
-        self.files.values().any(|file| {
-            matches!(file.kind, FileKind::File { path: of, .. } if of == path) && file.writable()
-        })
-    }
-
     /// The lowest fd number that the task has not in use.
     pub(crate) fn lowest_free(&self, task: Task) -> i32 {
         let fds = &self.task(task).fds;
