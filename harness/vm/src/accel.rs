@@ -1,7 +1,9 @@
 //! Which accelerator runs a machine: KVM where it is seen to work, else TCG.
 //!
 //! `/dev/kvm` can exist and open, machines can be created, and still no guest instruction ever
-//! runs, or QEMU aborts. So KVM counts as working when a tiny guest has rung the doorbell on it.
+//! runs, or QEMU aborts. Or the host has no hardware for it and its KVM emulates: slower than TCG,
+//! and only until a kernel uses an instruction that is not emulated. So KVM counts as working when
+//! a tiny guest has rung the doorbell on it and then counts about as fast as the host itself.
 
 use std::fs;
 use std::io::{self, ErrorKind, Write};
@@ -20,6 +22,12 @@ use crate::qemu::Qemu;
 
 /// How long the trial may take. A working KVM needs a few tenths of a second.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the tiny guest counts down from: a tenth of a second or so.
+const COUNT: u32 = 200_000_000;
+/// How many times longer than the host it may take. A busy host shares a processor among few;
+/// emulation is slower by far more.
+const SLOWEST: u32 = 8;
 
 const KVM_DEVICE: &str = "/dev/kvm";
 
@@ -125,8 +133,7 @@ fn try_kvm(device: &Path, profile: &Profile, qemu: &Qemu, cache: &Path) -> Resul
     if let Some(outcome) = memory.recall(&key) {
         return outcome;
     }
-    let outcome = run_trial(profile, qemu)
-        .map_err(|error| format!("a trial machine on {} failed: {error}", device.display()));
+    let outcome = run_trial(profile, qemu);
     // Without the memory the next run tries again, no more.
     let _ = memory.keep(&key, &outcome);
     outcome
@@ -147,10 +154,41 @@ fn cannot_open(device: &Path, error: &io::Error) -> String {
     }
 }
 
-/// Runs the tiny guest until it rings.
-fn run_trial(profile: &Profile, qemu: &Qemu) -> Result<(), MachineError> {
-    let guest = pvh::image(&pvh::ringing_code());
-    Machine::trial(qemu, profile, Kind::Kvm, &guest, Instant::now() + PATIENCE).map(Machine::kill)
+/// Runs the tiny guest until it has counted, and holds its speed against the host's.
+fn run_trial(profile: &Profile, qemu: &Qemu) -> Result<(), String> {
+    let guest = pvh::image(&pvh::counting_code(COUNT));
+    let began = Instant::now();
+    let failed = |error: MachineError| format!("a trial machine failed: {error}");
+    let mut machine =
+        Machine::trial(qemu, profile, Kind::Kvm, &guest, began + PATIENCE).map_err(failed)?;
+    let host = count_on_host(COUNT);
+    let counting = Instant::now();
+    let limit = (host * SLOWEST).max(Duration::from_millis(500));
+    match machine.wait_ring(counting + limit) {
+        Ok(()) => Ok(()),
+        Err(MachineError::Hung { .. }) => Err(format!(
+            "a trial machine has not done in {limit:.1?} what the host does in {host:.1?}: its \
+             instructions are emulated"
+        )),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// How long the host takes for the guest's loop.
+#[cfg(target_arch = "x86_64")]
+fn count_on_host(count: u32) -> Duration {
+    let began = Instant::now();
+    // SAFETY: the loop changes the one register that it is given, and the flags.
+    unsafe {
+        std::arch::asm!("2:", "dec {0:e}", "jnz 2b", inout(reg) count => _, options(nomem, nostack));
+    }
+    began.elapsed()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn count_on_host(_count: u32) -> Duration {
+    // KVM runs guests of the host's own architecture only, so no trial comes this far.
+    Duration::ZERO
 }
 
 fn trial_key(profile: &Profile, qemu: &Qemu) -> String {
@@ -229,7 +267,7 @@ mod tests {
     const GREETS: &str = r#"echo '{"QMP": {"version": {"qemu": {"major": 9, "minor": 1, "micro": 0}, "package": ""}, "capabilities": []}}' >&$monitor"#;
     const ANSWERS: &str = r#"while read -r line <&$monitor; do
         echo '{"return": {}}' >&$monitor
-        [[ $line == *cont* ]] && printf x >&$ring
+        [[ $line == *cont* ]] && printf xx >&$ring
         done"#;
 
     fn profile(name: &str) -> Profile {
@@ -254,6 +292,19 @@ mod tests {
         let qemu = fake(folder.path(), &format!("{GREETS}\n{ANSWERS}"));
         assert_eq!(trial(folder.path(), &qemu), Ok(()));
         assert_eq!(trial(folder.path(), &qemu), Ok(()));
+        assert_eq!(runs(folder.path()), 1);
+    }
+
+    #[test]
+    fn a_guest_that_counts_too_slowly_is_emulated() {
+        let _alone = alone();
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("runs"), "").unwrap();
+        let once = ANSWERS.replace("printf xx", "printf x");
+        let qemu = fake(folder.path(), &format!("{GREETS}\n{once}"));
+        let why = trial(folder.path(), &qemu).unwrap_err();
+        assert!(why.contains("emulated"), "{why}");
+        assert_eq!(trial(folder.path(), &qemu), Err(why));
         assert_eq!(runs(folder.path()), 1);
     }
 

@@ -42,11 +42,16 @@ pub fn image(code: &[u8]) -> Vec<u8> {
     image
 }
 
-/// Code that rings the doorbell once and halts.
-pub fn ringing_code() -> Vec<u8> {
+/// Code that rings the doorbell, counts down from `count`, rings again and halts.
+pub(crate) fn counting_code(count: u32) -> Vec<u8> {
     let [low, high] = refan_wire::RING_PORT.to_le_bytes();
+    let [c0, c1, c2, c3] = count.to_le_bytes();
     vec![
         0x66, 0xba, low, high, // mov dx, RING_PORT
+        0xee, // out dx, al
+        0xb9, c0, c1, c2, c3,   // mov ecx, count
+        0x49, // dec ecx
+        0x75, 0xfd, // jnz to the dec
         0xee, // out dx, al
         0xf4, // hlt
         0xeb, 0xfd, // jmp to the hlt
