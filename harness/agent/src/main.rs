@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use refan_agent::door::{self, Doorbell};
-use refan_agent::executor;
 use refan_agent::init;
 use refan_agent::limits::Limits;
 use refan_agent::log::KernelLog;
@@ -25,7 +24,6 @@ fn main() -> ExitCode {
 fn start() -> Result<Supervisor> {
     init::mount_all()?;
     init::expedite_rcu()?;
-    executor::require_inotify()?;
     if init::timer_resolution() != 1 {
         init::say("high-resolution timers are not active: sleeps end at ticks");
     }

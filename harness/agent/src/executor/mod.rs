@@ -4,7 +4,7 @@
 mod observe;
 mod setup;
 
-pub use observe::{others_run, require_inotify};
+pub use observe::others_run;
 
 use std::fs::File;
 use std::sync::atomic::Ordering;

@@ -15,8 +15,8 @@
 //!    them without timers, so they count as running in 1. What is left is fsnotify's reaper of
 //!    marks, which starts a tick late (`FSNOTIFY_REAPER_DELAY`). Only the release of a group waits
 //!    for it, in close, exit or death; reads, opens and exec wait for an event or an answer alone.
-//!    So when a task sleeps in anything but these, or dies, the helper process makes and closes an
-//!    inotify group, which returns when the reaper has run (`fsnotify_destroy_group()` calls
+//!    So when a task sleeps in anything but these, or dies, the helper process makes and closes a
+//!    group without marks, which returns when the reaper has run (`fsnotify_destroy_group()` calls
 //!    `fsnotify_wait_marks_destroyed()`). A task whose count of switches is the same before and
 //!    after that waits for something else: for another task.
 //!
@@ -28,11 +28,12 @@
 //! has a limit, and reaching it is reported as the failure that it is.
 
 use std::ffi::c_void;
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use anyhow::{Context, Result, bail};
+use refan_abi::InitFlags;
 use refan_program::Task;
 use rustix::process::Signal;
 
@@ -198,7 +199,7 @@ fn run_on(processors: &[usize]) -> Result<()> {
 /// state.
 fn switches_asleep(pid: i32) -> Result<Option<u64>> {
     let path = format!("/proc/{pid}/status");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
     let (asleep, switches) = parse_status(&text)
         .with_context(|| format!("{path} has no state or counts of switches"))?;
     Ok(asleep.then_some(switches))
@@ -214,49 +215,65 @@ fn parse_status(status: &str) -> Option<(bool, u64)> {
     Some((asleep, count("voluntary_ctxt_switches")? + count("nonvoluntary_ctxt_switches")?))
 }
 
-/// Checks that the kernel has what the helper needs.
-pub fn require_inotify() -> Result<()> {
-    // SAFETY: no pointers.
-    let group = unsafe { sys!(libc::SYS_inotify_init1, 0) };
-    if group < 0 {
-        bail!(
-            "inotify_init1 returned {group}: without CONFIG_INOTIFY_USER nothing tells when fsnotify's \
-             deferred work is done"
-        );
-    }
-    // SAFETY: no pointers.
-    unsafe { sys!(libc::SYS_close, group) };
-    Ok(())
-}
+/// The limit that can keep the helper from making a group.
+const GROUP_LIMIT: &str = "/proc/sys/fs/fanotify/max_user_groups";
 
 /// The helper: the first process of the program's pid namespace, whose end is the end of all
 /// others, and which waits for deferred work of fsnotify on the coordinator's behalf.
 pub(super) struct Drainer {
-    slot: &'static Slot,
+    desk: &'static Desk,
     pid: i32,
+}
+
+/// What the helper and the coordinator share.
+#[derive(Default)]
+struct Desk {
+    slot: Slot,
+    /// What making a group returned last: an fd or -errno.
+    made: AtomicI64,
 }
 
 impl Drainer {
     /// Makes the process.
     pub(super) fn start() -> Result<Self> {
         // Given up to the arena: the process uses it until it is killed.
-        let slot = Box::leak(Box::<Slot>::default());
-        let argument = std::ptr::from_mut(slot).cast();
-        // SAFETY: `help` uses only the slot, and this stack is no other process's.
+        let desk = Box::leak(Box::<Desk>::default());
+        let argument = std::ptr::from_mut(desk).cast();
+        // SAFETY: `help` uses only the desk, and this stack is no other process's.
         let pid = unsafe { task::spawn(help, Stack::HELPER, 0, argument) };
         if pid < 0 {
             bail!("starting the helper: clone returned {pid}");
         }
-        Ok(Self { slot, pid: pid as i32 })
+        Ok(Self { desk, pid: pid as i32 })
     }
 
     /// Returns when the deferred work that was there at the call is done.
     fn drain(&self) -> Result<()> {
-        self.slot.order(0);
-        if !self.slot.wait_done(DRAIN_LIMIT) {
-            bail!("fsnotify's deferred work is not done after {DRAIN_LIMIT} s: the kernel hangs");
+        let mut made = self.make_and_close_group()?;
+        if made == -i64::from(libc::EMFILE) {
+            // The program has lowered the limit. While it is raised no task makes a group: no
+            // order is given out before this returns.
+            let limit = fs::read(GROUP_LIMIT).with_context(|| format!("reading {GROUP_LIMIT}"))?;
+            let write = |value: &[u8]| {
+                fs::write(GROUP_LIMIT, value).with_context(|| format!("writing {GROUP_LIMIT}"))
+            };
+            write(i32::MAX.to_string().as_bytes())?;
+            let again = self.make_and_close_group();
+            write(&limit)?;
+            made = again?;
+        }
+        if made < 0 {
+            bail!("making a group to wait for deferred work: fanotify_init returned {made}");
         }
         Ok(())
+    }
+
+    fn make_and_close_group(&self) -> Result<i64> {
+        self.desk.slot.order(0);
+        if !self.desk.slot.wait_done(DRAIN_LIMIT) {
+            bail!("fsnotify's deferred work is not done after {DRAIN_LIMIT} s: the kernel hangs");
+        }
+        Ok(self.desk.made.load(Ordering::Acquire))
     }
 
     /// Ends the process and with it whatever is left in its pid namespace.
@@ -267,22 +284,25 @@ impl Drainer {
     }
 }
 
-extern "C" fn help(slot: *mut c_void) -> i32 {
+extern "C" fn help(desk: *mut c_void) -> i32 {
     // SAFETY: what `start` passed; never freed while this process lives.
-    let slot = unsafe { &*slot.cast::<Slot>() };
+    let desk = unsafe { &*desk.cast::<Desk>() };
     // SAFETY: no pointers. The helper must not outlive a coordinator that fails.
     unsafe {
         sys!(libc::SYS_close_range, 0, u32::MAX, 0);
         sys!(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL);
     }
+    let class = InitFlags::CLASS_NOTIF.bits();
     loop {
-        slot.next_order();
+        desk.slot.next_order();
         // SAFETY: no pointers.
-        unsafe {
-            let group = sys!(libc::SYS_inotify_init1, 0);
-            sys!(libc::SYS_close, group);
+        let group = unsafe { sys!(libc::SYS_fanotify_init, class, libc::O_RDONLY) };
+        desk.made.store(group, Ordering::Release);
+        if group >= 0 {
+            // SAFETY: no pointers.
+            unsafe { sys!(libc::SYS_close, group) };
         }
-        slot.done();
+        desk.slot.done();
     }
 }
 
@@ -311,7 +331,7 @@ mod tests {
         let pid = std::process::id() as i32;
         let sees = || switches_asleep(pid).expect("a status").is_some();
         assert!((0..1000).any(|_| sees()));
-        let text = std::fs::read_to_string("/proc/loadavg").expect("a text");
+        let text = fs::read_to_string("/proc/loadavg").expect("a text");
         assert!(running_threads(&text).expect("a count") > 0);
     }
 }
