@@ -1,3 +1,4 @@
 //! What the command line is made of.
 
+pub mod doctor;
 pub mod kernel;

@@ -2,11 +2,12 @@
 
 use super::error::{Error, Result};
 use super::progress::Progress;
+use super::scope::left_out;
 use ignore::{DirEntry, WalkBuilder, WalkState};
 use refan_runner::cache::Key;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -42,9 +43,6 @@ struct Stamp {
 /// The clock of a file system ticks at least this often.
 const TICK: Duration = Duration::from_secs(2);
 
-/// Folders that an x86 build reads nothing of; see also [`wanted`].
-const ARCHITECTURE: &str = "x86";
-
 impl Mirror {
     /// Brings the folder `copy` up to date with the tree `original` and returns the key of the tree's content.
     ///
@@ -52,6 +50,17 @@ impl Mirror {
     /// do. The original is only read.
     pub fn update(&mut self, original: &Path, copy: &Path, progress: &dyn Progress) -> Result<Key> {
         let found = walk(original)?;
+        // What is gone goes first: a folder may have come in the place of a file.
+        let here: BTreeSet<&Path> = found.iter().map(|(path, _)| path.as_path()).collect();
+        for gone in self.files.keys().filter(|path| !here.contains(path.as_path())) {
+            let path = copy.join(gone);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", &path, error));
+                }
+                _ => {}
+            }
+        }
         let mut files = BTreeMap::new();
         let mut copied = 0_usize;
         for (path, stamp) in found {
@@ -59,6 +68,7 @@ impl Mirror {
             let file = match known {
                 Some(file) => file.clone(),
                 None => {
+                    // It vanished meanwhile; the next look at the tree will miss it.
                     let Some(hash) = follow(original, copy, &path, &stamp)? else { continue };
                     copied += 1;
                     if copied.is_multiple_of(1000) {
@@ -68,15 +78,6 @@ impl Mirror {
                 }
             };
             files.insert(path, file);
-        }
-        for gone in self.files.keys().filter(|path| !files.contains_key(*path)) {
-            let path = copy.join(gone);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("remove", &path, error));
-                }
-                _ => {}
-            }
         }
         self.files = files;
         Ok(self.content())
@@ -217,16 +218,133 @@ fn stamp(meta: &fs::Metadata, trusted_until: i64) -> Stamp {
     }
 }
 
-/// Whether an x86 build may read the file or anything in the folder.
+/// Whether the file, or what is in the folder, belongs into the copy.
 fn wanted(entry: &DirEntry, root: &Path) -> bool {
     let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
-    let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
-    let mut parts = path.iter().map(|part| part.to_string_lossy());
-    match (parts.next().as_deref(), parts.next().as_deref()) {
-        (Some(".git"), _) => false,
-        (Some("arch"), Some(name)) if is_dir => name == ARCHITECTURE,
-        (Some("Documentation"), Some(_)) => !is_dir,
-        (Some("tools"), Some("testing")) => false,
-        _ => true,
+    !path.starts_with(".git") && !left_out(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::progress::Silent;
+
+    struct Bench {
+        _dir: tempfile::TempDir,
+        original: PathBuf,
+        copy: PathBuf,
+        mirror: Mirror,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let (original, copy) = (dir.path().join("original"), dir.path().join("copy"));
+            fs::create_dir(&copy).unwrap();
+            let bench = Self { original, copy, mirror: Mirror::default(), _dir: dir };
+            for (path, text) in [
+                (".gitignore", "*.o\n.*\n!.gitignore\n/vmlinux\n/include/generated/\n"),
+                ("Makefile", "VERSION = 9\n"),
+                ("fs/a.c", "int a;\n"),
+                ("fs/b.c", "int b;\n"),
+                ("arch/Kconfig", "x"),
+                ("arch/x86/Kconfig", "x"),
+            ] {
+                bench.write(path, text);
+            }
+            bench
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            let path = self.original.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn update(&mut self) -> Key {
+            self.mirror.update(&self.original, &self.copy, &Silent).unwrap()
+        }
+
+        fn copied(&self, path: &str) -> Option<String> {
+            fs::read_to_string(self.copy.join(path)).ok()
+        }
+    }
+
+    #[test]
+    fn build_products_and_other_architectures_stay_out() {
+        let mut bench = Bench::new();
+        let before = bench.update();
+        for product in
+            ["fs/a.o", ".config", "vmlinux", "include/generated/x.h", "fs/.a.o.cmd", ".git/index"]
+        {
+            bench.write(product, "product");
+        }
+        for other in ["arch/sh/Makefile", "Documentation/a/b.rst", "tools/testing/x.c"] {
+            bench.write(other, "other");
+        }
+        assert_eq!(bench.update(), before);
+        assert_eq!(bench.copied("fs/a.c").unwrap(), "int a;\n");
+        assert!(
+            bench.copied("arch/Kconfig").is_some() && bench.copied("arch/x86/Kconfig").is_some()
+        );
+        for absent in ["fs/a.o", ".config", "vmlinux", "arch/sh/Makefile", ".git/index"] {
+            assert!(bench.copied(absent).is_none(), "{absent}");
+        }
+    }
+
+    #[test]
+    fn changes_follow_and_the_rest_keeps_its_times() {
+        let mut bench = Bench::new();
+        let first = bench.update();
+        let time =
+            |bench: &Bench| fs::metadata(bench.copy.join("fs/b.c")).unwrap().modified().unwrap();
+        let before = time(&bench);
+        bench.write("fs/a.c", "int A;\n");
+        bench.write("fs/new/c.c", "int c;\n");
+        fs::remove_file(bench.original.join("Makefile")).unwrap();
+        let second = bench.update();
+        assert_ne!(first, second);
+        assert_eq!(bench.copied("fs/a.c").unwrap(), "int A;\n");
+        assert_eq!(bench.copied("fs/new/c.c").unwrap(), "int c;\n");
+        assert!(bench.copied("Makefile").is_none());
+        assert_eq!(time(&bench), before);
+
+        bench.write("fs/a.c", "int a;\n");
+        bench.write("Makefile", "VERSION = 9\n");
+        fs::remove_dir_all(bench.original.join("fs/new")).unwrap();
+        assert_eq!(bench.update(), first, "the same content has the same key");
+    }
+
+    #[test]
+    fn links_modes_and_kinds_follow() {
+        let mut bench = Bench::new();
+        bench.write("scripts/run", "#!/bin/sh\n");
+        let run = bench.original.join("scripts/run");
+        std::os::unix::fs::symlink("a.c", bench.original.join("fs/link.c")).unwrap();
+        let first = bench.update();
+        assert_eq!(fs::read_link(bench.copy.join("fs/link.c")).unwrap(), Path::new("a.c"));
+        fs::set_permissions(&run, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_ne!(bench.update(), first);
+        let mode = |bench: &Bench| fs::metadata(bench.copy.join("scripts/run")).unwrap().mode();
+        assert_ne!(mode(&bench) & 0o100, 0);
+        // A folder becomes a file and the other way round.
+        fs::remove_dir_all(bench.original.join("scripts")).unwrap();
+        bench.write("scripts", "a file\n");
+        fs::remove_file(bench.original.join("fs/b.c")).unwrap();
+        bench.write("fs/b.c/x.c", "int x;\n");
+        bench.update();
+        assert_eq!(bench.copied("scripts").unwrap(), "a file\n");
+        assert_eq!(bench.copied("fs/b.c/x.c").unwrap(), "int x;\n");
+    }
+
+    #[test]
+    fn a_copy_never_writes_through_a_hard_link() {
+        let mut bench = Bench::new();
+        bench.update();
+        let other = bench.copy.with_extension("other");
+        fs::hard_link(bench.copy.join("fs/a.c"), &other).unwrap();
+        bench.write("fs/a.c", "changed\n");
+        bench.update();
+        assert_eq!(fs::read_to_string(other).unwrap(), "int a;\n");
     }
 }

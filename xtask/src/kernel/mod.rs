@@ -11,6 +11,7 @@ mod kconfig;
 mod mirror;
 mod patch;
 mod progress;
+mod scope;
 pub mod source;
 mod toolchain;
 mod tree;

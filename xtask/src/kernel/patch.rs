@@ -2,13 +2,14 @@
 
 use super::configs::Patch;
 use super::error::{Error, Result};
+use super::scope::LEFT_OUT;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Applies the patches to the tree `pristine`, called `version` in messages: the files that they touch are copied to
-/// the empty folder `dir` and changed there. Returns their paths; a file that is not in `dir` afterwards is removed.
+/// the empty folder `dir` and changed there. What a patch does outside the [scope](super::scope) is passed over. Returns their paths; a file that is not in `dir` afterwards is removed.
 ///
 /// # Errors
 /// A patch does not apply: the error names the patch, the file, the hunk and the version.
@@ -78,6 +79,12 @@ fn git(dir: &Path, arguments: &[&str], patch: &Path) -> Result<Output> {
         .env("GIT_CEILING_DIRECTORIES", dir.parent().unwrap_or(dir))
         .env("LC_ALL", "C")
         .args(arguments)
+        // Git's `*` matches slashes, so that one pattern covers all that is below.
+        .args(
+            LEFT_OUT
+                .iter()
+                .flat_map(|path| [format!("--exclude={path}"), format!("--exclude={path}/*")]),
+        )
         .arg(patch)
         .output()
         .map_err(|e| Error::start("git", &e))
