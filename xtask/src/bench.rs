@@ -27,7 +27,7 @@ pub fn boot(repository: &Path, machine: &cli::Machine, runs: u32, json: bool) ->
     let bare = MachineSpec { initramfs: Some(ready.bare_initramfs(repository)?), ..agent.clone() };
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let guest = folder.path().join("guest");
-    std::fs::write(&guest, pvh::image(&pvh::ringing_code())).context("cannot write a guest")?;
+    std::fs::write(&guest, pvh::image(&ringing_code())).context("cannot write a guest")?;
     let least = MachineSpec { kernel: guest, initramfs: None, ..agent.clone() };
     let snapshot = ready.prepared.open_snapshot()?.context("there is no snapshot to restore")?;
     steps.done();
@@ -53,6 +53,13 @@ pub fn boot(repository: &Path, machine: &cli::Machine, runs: u32, json: bool) ->
         figure.print(json);
     }
     Ok(Exit::Held)
+}
+
+/// Machine code that rings the doorbell and halts.
+fn ringing_code() -> Vec<u8> {
+    let [low, high] = refan_wire::RING_PORT.to_le_bytes();
+    // mov dx, RING_PORT; out dx, al; hlt; jmp to the hlt
+    vec![0x66, 0xba, low, high, 0xee, 0xf4, 0xeb, 0xfd]
 }
 
 /// A figure and its limit, measured in turn.

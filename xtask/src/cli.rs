@@ -34,6 +34,18 @@ pub enum Command {
     /// The figures of the project, each beside the limit that it is measured against
     #[command(subcommand)]
     Bench(Bench),
+    /// Run the suites against kernels with one seeded bug each
+    ///
+    /// Says which scenarios see each bug, and as which rule. A bug that none sees ends in status 1.
+    #[command(after_help = "Example:\n  cargo xtask mutants restart-at-tail --target kasan")]
+    Mutants {
+        /// Names in kernel-configs/mutants; all if none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// The kernel and its machine; the series is the mutant.
+        #[command(flatten)]
+        machine: Machine,
+    },
     /// What CI runs, the same at a desk
     #[command(subcommand)]
     Ci(Ci),

@@ -80,10 +80,10 @@ pub fn install(steps: &Steps) -> Result<()> {
     if report.ok() { Ok(()) } else { Err(usage(mend(&report))) }
 }
 
-/// Fails with the one command that mends the host, where something is missing.
-pub fn require() -> Result<()> {
+/// What to do about a host that lacks something; none where nothing is found wrong.
+pub fn advice() -> Option<String> {
     let report = doctor::examine();
-    if report.ok() { Ok(()) } else { Err(usage(mend(&report))) }
+    (!report.ok()).then(|| mend(&report))
 }
 
 fn mend(report: &Report) -> String {

@@ -7,6 +7,7 @@ mod cli;
 mod doctor_command;
 mod exit;
 mod kernel_command;
+mod mutants;
 mod prepare;
 mod report;
 mod select;
@@ -26,6 +27,11 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let exit = run(&cli).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
+        if error.is::<refan_vm::QemuError>()
+            && let Some(advice) = doctor_command::advice()
+        {
+            eprintln!("{advice}");
+        }
         exit_of(&error)
     });
     exit.into()
@@ -40,6 +46,7 @@ fn run(cli: &cli::Cli) -> Result<Exit> {
         cli::Command::Bench(cli::Bench::Boot { machine, runs, json }) => {
             bench::boot(&repository, machine, *runs, *json)
         }
+        cli::Command::Mutants { names, machine } => mutants::run(&repository, names, machine),
         cli::Command::Ci(cli::Ci::Pr { install_deps }) => ci::pr(&repository, *install_deps),
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use refan_abi::{ApiValues, Errno};
 use refan_program::Program;
 use refan_vm::{Machine, MachineError, SharedMemory};
-use refan_wire::{Job, Record, Region, RegionError};
+use refan_wire::{Job, Record, RegionError};
 
 use crate::prepared::{Declared, Prepared};
 
@@ -43,13 +43,24 @@ impl Guest {
     /// Starts a machine: from its snapshot, or where there is none by booting.
     pub fn start(prepared: &Prepared) -> Result<Self> {
         let spec = prepared.spec()?;
-        let shared = SharedMemory::new(spec.profile.shared_bytes())
-            .context("cannot make the shared memory")?;
-        refan_wire::format(&Exchange(&shared));
+        let prepare = || {
+            let shared = SharedMemory::new(spec.profile.shared_bytes())?;
+            refan_wire::format(&shared);
+            Ok(shared)
+        };
         let deadline = Instant::now() + DEADLINE;
         let machine = match prepared.open_snapshot()? {
-            Some(snapshot) => Machine::restore(&spec, &snapshot, shared, deadline),
-            None => Machine::boot(&spec, shared, deadline),
+            Some(snapshot) => Machine::restore_or_boot(&spec, &snapshot, prepare, deadline).map(
+                |(machine, failure)| {
+                    if let Some(failure) = failure {
+                        eprintln!("note: the snapshot was not restored, so the machine was booted: {failure}");
+                    }
+                    machine
+                },
+            ),
+            None => {
+                Machine::boot(&spec, prepare().context("cannot make the shared memory")?, deadline)
+            }
         };
         let machine = machine.context("the machine did not start")?;
         let console_seen = machine.console().len();
@@ -105,41 +116,23 @@ impl Guest {
 
     fn job(&mut self, job: &Job) -> Result<Run> {
         self.jobs += 1;
-        let exchange = Exchange(self.machine.shared());
-        refan_wire::put_job(&exchange, self.jobs, job).context("cannot hand over a job")?;
+        refan_wire::put_job(self.machine.shared(), self.jobs, job)
+            .context("cannot hand over a job")?;
         let failure = self
             .machine
             .open_gate()
             .and_then(|()| self.machine.wait_ring(Instant::now() + DEADLINE))
             .err();
-        let exchange = Exchange(self.machine.shared());
+        let shared = self.machine.shared();
         let answered = match failure {
-            None => refan_wire::check_answered(&exchange, self.jobs),
+            None => refan_wire::check_answered(shared, self.jobs),
             Some(_) => Ok(()),
         };
         let records = answered
-            .and_then(|()| refan_wire::take_trace(&exchange))
+            .and_then(|()| refan_wire::take_trace(shared))
             .and_then(|bytes| refan_wire::decode_trace(&bytes));
         let console = self.machine.console().read_from(self.console_seen);
         self.console_seen += console.len() as u64;
         Ok(Run { records, console: String::from_utf8_lossy(&console).into_owned(), failure })
-    }
-}
-
-/// The machine's shared memory as the wire's region.
-struct Exchange<'a>(&'a SharedMemory);
-
-impl Region for Exchange<'_> {
-    fn len(&self) -> usize {
-        self.0.size()
-    }
-
-    fn load(&self, at: usize, into: &mut [u8]) {
-        // The wire keeps inside `len`.
-        self.0.read(at, into).unwrap_or_else(|error| unreachable!("{error}"));
-    }
-
-    fn store(&self, at: usize, from: &[u8]) {
-        self.0.write(at, from).unwrap_or_else(|error| unreachable!("{error}"));
     }
 }
