@@ -1,5 +1,6 @@
 //! The agent's build: static, so that it is the whole user space of the guest.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,8 +20,7 @@ pub struct Binaries {
 
 /// Builds the guest's binaries; cargo knows when there is nothing to do.
 pub fn build(repository: &Path) -> Result<Binaries> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(&cargo)
+    let output = Command::new(cargo())
         .current_dir(repository)
         .args([
             "build",
@@ -37,7 +37,7 @@ pub fn build(repository: &Path) -> Result<Binaries> {
             &format!("target.{TRIPLE}.rustflags=['-C', 'target-feature=+crt-static']"),
         ])
         .output()
-        .with_context(|| format!("cannot run {}", cargo.display()))?;
+        .with_context(|| format!("cannot run {}", cargo().display()))?;
     if !output.status.success() {
         bail!("the agent does not build:\n{}", String::from_utf8_lossy(&output.stderr));
     }
@@ -45,4 +45,9 @@ pub fn build(repository: &Path) -> Result<Binaries> {
         .map_or_else(|| repository.join("target"), PathBuf::from);
     let folder = repository.join(target).join(TRIPLE).join("agent");
     Ok(Binaries { agent: folder.join("refan-agent"), bare_init: folder.join("refan-bare-init") })
+}
+
+/// The cargo that this program was started by, else the one in `PATH`.
+pub fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }

@@ -6,13 +6,17 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use crate::agent::cargo;
 use crate::doctor_command;
-use crate::exit::Exit;
+use crate::exit::{Exit, usage};
 use crate::report::seconds;
 use crate::steps::Steps;
 
 /// The kernel targets whose suites a pull request must pass.
 const TARGETS: &[&str] = &["fast", "kasan"];
+
+/// Subcommands of cargo that are packages of their own.
+const TOOLS: &[&str] = &["nextest", "deny"];
 
 /// Lint, tests without Linux in a machine, then the suites on each target: once through the main
 /// job and, on the quickest target, once more as tests of their own under nextest.
@@ -20,16 +24,20 @@ pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
     if install_deps {
         doctor_command::install(&Steps::new())?;
     }
-    let cargo = |arguments: &[&str]| Step::cargo(arguments);
+    for tool in TOOLS {
+        require(tool, install_deps)?;
+    }
+    let step = Step::cargo;
     let mut steps = vec![
-        cargo(&["fmt", "--all", "--check"]),
-        cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
-        cargo(&["nextest", "run", "--profile", "ci", "--workspace", "--exclude", "scenarios"]),
+        step(&["deny", "check", "licenses", "bans", "sources"]),
+        step(&["fmt", "--all", "--check"]),
+        step(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
+        step(&["nextest", "run", "--profile", "ci", "--workspace", "--exclude", "scenarios"]),
     ];
     for target in TARGETS {
-        steps.push(cargo(&["xtask", "test", "--target", target]));
+        steps.push(step(&["xtask", "test", "--target", target]));
     }
-    steps.push(cargo(&["nextest", "run", "--profile", "ci", "--package", "scenarios"]));
+    steps.push(step(&["nextest", "run", "--profile", "ci", "--package", "scenarios"]));
     for step in &steps {
         let exit = step.run(repository)?;
         if exit != Exit::Held {
@@ -37,6 +45,31 @@ pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
         }
     }
     Ok(Exit::Held)
+}
+
+/// Makes sure that cargo has the subcommand.
+fn require(tool: &str, install: bool) -> Result<()> {
+    let found =
+        Command::new(cargo()).args([tool, "--version"]).output().context("cannot run cargo")?;
+    if found.status.success() {
+        return Ok(());
+    }
+    let package = format!("cargo-{tool}");
+    if !install {
+        return Err(usage(format!(
+            "{package} is not installed; this mends it:\n  cargo install --locked {package}\nor pass --install-deps"
+        )));
+    }
+    println!("== cargo install --locked {package}");
+    let status = Command::new(cargo())
+        .args(["install", "--locked", "--quiet", &package])
+        .status()
+        .context("cannot run cargo")?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(usage(format!("{package} could not be installed: {status}")))
+    }
 }
 
 /// One command of the run.
@@ -53,8 +86,7 @@ impl Step {
         let line = format!("cargo {}", self.arguments.join(" "));
         println!("\n== {line}");
         let begun = Instant::now();
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo)
+        let status = Command::new(cargo())
             .current_dir(repository)
             .args(&self.arguments)
             .status()

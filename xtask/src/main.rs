@@ -26,7 +26,7 @@ use exit::{Exit, UsageError};
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let exit = run(&cli).unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", tell(&error));
         if error.is::<refan_vm::QemuError>()
             && let Some(advice) = doctor_command::advice()
         {
@@ -49,6 +49,20 @@ fn run(cli: &cli::Cli) -> Result<Exit> {
         cli::Command::Mutants { names, machine } => mutants::run(&repository, names, machine),
         cli::Command::Ci(cli::Ci::Pr { install_deps }) => ci::pr(&repository, *install_deps),
     }
+}
+
+/// The error and its causes; a cause that was told already is left out.
+fn tell(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// The checkout that this program was built from.

@@ -9,7 +9,7 @@ use crate::report::seconds;
 use xtask::kernel::Progress;
 
 /// Steps that are quicker than this say nothing: they found their work done.
-const WORTH_A_LINE: Duration = Duration::from_millis(300);
+const WORTH_A_LINE: Duration = Duration::from_secs(1);
 
 /// Prints the steps of a run.
 #[derive(Debug)]

@@ -107,7 +107,7 @@ impl Guest {
 
     /// Runs a program.
     pub fn run(&mut self, program: &Program) -> Result<Run> {
-        self.job(&Job::Run { api: self.api_pair(), program: program.encode() })
+        self.job(&Job::Run { api: self.api_pair(), program: program.bare().encode() })
     }
 
     fn api_pair(&self) -> (u32, u32) {

@@ -12,16 +12,11 @@ pub struct Mirror {
     pub signed_by: Option<String>,
 }
 
-/// Where the keyring of Debian's archive lies when its package is installed.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// The mirror for a host whose apt knows the keyring but no Debian archive.
-const DEFAULT: &str = "http://deb.debian.org/debian";
 /// Suites that only Debian's own archive has.
 const SUITES: &[&str] =
     &["bookworm", "trixie", "forky", "duke", "sid", "stable", "testing", "unstable", "oldstable"];
 
-/// The Debian mirror of a host whose apt configuration is in `etc` (`/etc/apt`), `None` when it has none and no
-/// Debian keyring either.
+/// The Debian mirror of a host whose apt configuration is in `etc` (`/etc/apt`), `None` when it has none.
 #[must_use]
 pub fn mirror(etc: &Path) -> Option<Mirror> {
     let mut files = vec![etc.join("sources.list")];
@@ -30,21 +25,14 @@ pub fn mirror(etc: &Path) -> Option<Mirror> {
         .unwrap_or_default();
     parts.sort();
     files.append(&mut parts);
-    files
-        .iter()
-        .filter_map(|path| {
-            let text = fs::read_to_string(path).ok()?;
-            match path.extension()?.to_str()? {
-                "list" => one_line(&text),
-                "sources" => deb822(&text),
-                _ => None,
-            }
-        })
-        .next()
-        .or_else(|| {
-            let keyring = Path::new(KEYRING).is_file().then(|| KEYRING.to_owned());
-            keyring.map(|path| Mirror { uri: DEFAULT.to_owned(), signed_by: Some(path) })
-        })
+    files.iter().find_map(|path| {
+        let text = fs::read_to_string(path).ok()?;
+        match path.extension()?.to_str()? {
+            "list" => one_line(&text),
+            "sources" => deb822(&text),
+            _ => None,
+        }
+    })
 }
 
 /// The mirror in a one-line sources list: `deb [options] URI SUITE COMPONENT...`.

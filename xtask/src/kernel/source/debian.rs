@@ -79,7 +79,7 @@ fn from_suite(
     Ok(Archive {
         origin: Origin {
             version,
-            provider: format!("Debian {suite} ({package}, {})", mirror.uri),
+            provider: format!("Debian {suite}, package {package}"),
             sha256: download::sha256(&file)?,
             verified: "verified by apt against the archive's signature".to_owned(),
         },
