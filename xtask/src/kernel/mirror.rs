@@ -3,7 +3,8 @@
 use super::error::{Error, Result};
 use super::progress::Progress;
 use super::scope::left_out;
-use ignore::{DirEntry, WalkBuilder, WalkState};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use ignore::{WalkBuilder, WalkState};
 use refan_runner::cache::Key;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -19,6 +20,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Mirror {
     files: BTreeMap<PathBuf, File>,
+    /// The key of their content.
+    content: Option<String>,
+}
+
+/// What following the user's tree showed.
+#[derive(Debug)]
+pub struct Followed {
+    /// The key of the tree's content.
+    pub content: Key,
+    /// Whether the record is another one than before.
+    pub changed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,11 +56,16 @@ struct Stamp {
 const TICK: Duration = Duration::from_secs(2);
 
 impl Mirror {
-    /// Brings the folder `copy` up to date with the tree `original` and returns the key of the tree's content.
+    /// Brings the folder `copy` up to date with the tree `original`.
     ///
     /// Build products are left out, by the tree's own `.gitignore` files, so that a tree that was built in place will
     /// do. The original is only read.
-    pub fn update(&mut self, original: &Path, copy: &Path, progress: &dyn Progress) -> Result<Key> {
+    pub fn update(
+        &mut self,
+        original: &Path,
+        copy: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Followed> {
         let found = walk(original)?;
         // What is gone goes first: a folder may have come in the place of a file.
         let here: BTreeSet<&Path> = found.iter().map(|(path, _)| path.as_path()).collect();
@@ -63,6 +80,7 @@ impl Mirror {
         }
         let mut files = BTreeMap::new();
         let mut copied = 0_usize;
+        let before = self.files.len();
         for (path, stamp) in found {
             let known = self.files.get(&path).filter(|file| file.stamp == stamp && !stamp.fresh);
             let file = match known {
@@ -79,8 +97,15 @@ impl Mirror {
             };
             files.insert(path, file);
         }
+        let kept = files.len() - copied;
         self.files = files;
-        Ok(self.content())
+        let known = self.content.as_deref().and_then(Key::from_hex);
+        if let Some(content) = known.filter(|_| copied == 0 && kept == before) {
+            return Ok(Followed { content, changed: false });
+        }
+        let content = self.content();
+        self.content = Some(content.as_str().to_owned());
+        Ok(Followed { content, changed: true })
     }
 
     /// The key of all paths, modes and contents.
@@ -168,11 +193,27 @@ fn walk(original: &Path) -> Result<Vec<(PathBuf, Stamp)>> {
         .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
         .map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
     let root = original.to_owned();
-    let walker = WalkBuilder::new(original)
+    let products = products(original)?;
+    // The tree's own folder is not walked: its .gitignore is read by `products`.
+    let mut tops = fs::read_dir(original)
+        .and_then(|list| {
+            list.map(|item| item.map(|item| item.path())).collect::<std::io::Result<Vec<_>>>()
+        })
+        .map_err(|e| Error::io("read", original, e))?;
+    tops.retain(|path| wanted(path, path.is_dir(), &root, &products));
+    let Some((first, rest)) = tops.split_first() else { return Ok(Vec::new()) };
+    let mut builder = WalkBuilder::new(first);
+    rest.iter().for_each(|path| {
+        builder.add(path);
+    });
+    let walker = builder
         .standard_filters(false)
         .git_ignore(true)
         .require_git(false)
-        .filter_entry(move |entry| wanted(entry, &root))
+        .filter_entry(move |entry| {
+            let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
+            wanted(entry.path(), is_dir, &root, &products)
+        })
         .build_parallel();
     let (send, results) = channel();
     walker.run(|| {
@@ -219,9 +260,26 @@ fn stamp(meta: &fs::Metadata, trusted_until: i64) -> Stamp {
 }
 
 /// Whether the file, or what is in the folder, belongs into the copy.
-fn wanted(entry: &DirEntry, root: &Path) -> bool {
-    let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
-    !path.starts_with(".git") && !left_out(path)
+fn wanted(path: &Path, is_dir: bool, root: &Path, products: &Gitignore) -> bool {
+    let inside = path.strip_prefix(root).unwrap_or(path);
+    !inside.starts_with(".git") && !left_out(inside) && !products.matched(path, is_dir).is_ignore()
+}
+
+/// What the `.gitignore` at the top of the tree says are build products. Debian adds a rule there that ignores
+/// everything; it is no statement on products.
+fn products(original: &Path) -> Result<Gitignore> {
+    let path = original.join(".gitignore");
+    let mut builder = GitignoreBuilder::new(original);
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        other => other.map_err(|e| Error::io("read", &path, e))?,
+    };
+    for line in text.lines().filter(|line| !matches!(line.trim(), "/*" | "*")) {
+        builder
+            .add_line(None, line)
+            .map_err(|e| Error::NoKernel(format!("{} is malformed: {e}", path.display())))?;
+    }
+    builder.build().map_err(|e| Error::NoKernel(format!("{} is malformed: {e}", path.display())))
 }
 
 #[cfg(test)]
@@ -243,7 +301,10 @@ mod tests {
             fs::create_dir(&copy).unwrap();
             let bench = Self { original, copy, mirror: Mirror::default(), _dir: dir };
             for (path, text) in [
-                (".gitignore", "*.o\n.*\n!.gitignore\n/vmlinux\n/include/generated/\n"),
+                (
+                    ".gitignore",
+                    "*.o\n.*\n!.gitignore\n/vmlinux\n/include/generated/\n/*\n!/debian/\n",
+                ),
                 ("Makefile", "VERSION = 9\n"),
                 ("fs/a.c", "int a;\n"),
                 ("fs/b.c", "int b;\n"),
@@ -262,7 +323,7 @@ mod tests {
         }
 
         fn update(&mut self) -> Key {
-            self.mirror.update(&self.original, &self.copy, &Silent).unwrap()
+            self.mirror.update(&self.original, &self.copy, &Silent).unwrap().content
         }
 
         fn copied(&self, path: &str) -> Option<String> {

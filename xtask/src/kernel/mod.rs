@@ -143,8 +143,8 @@ pub fn ensure_kernel(
     let work =
         Work { request, target: &target, fragments: &fragments, series: &series, cache, progress };
     match &request.source {
-        Source::Base(name) => work.from_base(configs, name),
-        Source::Tree(folder) => work.from_tree(folder),
+        Source::Base(name) => work.on_base(configs, name),
+        Source::Tree(folder) => work.on_tree(folder),
     }
 }
 
@@ -190,7 +190,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn from_base(&self, configs: &Configs, name: &str) -> Result<Kernel> {
+    fn on_base(&self, configs: &Configs, name: &str) -> Result<Kernel> {
         let source = source::fetch(configs, name, self.request.offline, self.cache, self.progress)?;
         let identity = self.identity(
             source.origin.version.clone(),
@@ -211,7 +211,7 @@ impl Work<'_> {
         self.build(tree, &source.tree(), key, identity)
     }
 
-    fn from_tree(&self, folder: &Path) -> Result<Kernel> {
+    fn on_tree(&self, folder: &Path) -> Result<Kernel> {
         let folder = fs::canonicalize(folder).map_err(|e| {
             Error::Usage(format!("{} is no kernel source tree: {e}", folder.display()))
         })?;

@@ -96,12 +96,11 @@ impl Tree {
             self.state = State::default();
             fs::create_dir_all(&source).map_err(|e| Error::io("create", &source, e))?;
         }
-        let before = postcard::to_stdvec(&self.state).ok();
-        let key = self.state.mirror.update(original, &source, progress)?;
-        if postcard::to_stdvec(&self.state).ok() != before {
+        let followed = self.state.mirror.update(original, &source, progress)?;
+        if followed.changed {
             self.save()?;
         }
-        Ok(key)
+        Ok(followed.content)
     }
 
     /// Puts the patches of a series on the tree, whose unpatched files are in `pristine`; patches of an earlier series
