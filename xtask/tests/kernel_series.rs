@@ -1,5 +1,7 @@
 //! Series on trees, up to the point where a compiler would be needed.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where its helpers fail")]
+
 use refan_runner::cache::Cache;
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! Kernel sources from a server: a local one that can be told to misbehave.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where its helpers fail")]
+
 use refan_runner::cache::Cache;
 use sha2::{Digest, Sha256};
 use std::fs;
