@@ -50,9 +50,27 @@ impl Tree {
             || progress.note("another run builds from the same kernel tree: waiting for it");
         let space = cache.workspace(TREES, &Key::of([("tree", name.as_bytes())]), WAIT, waiting)?;
         let path = space.path().join(STATE);
-        // What cannot be read was written by another version: the tree is then filled anew.
         let state = fs::read(&path).ok().and_then(|bytes| postcard::from_bytes(&bytes).ok());
-        Ok(Self { space, state: state.unwrap_or_default() })
+        let mut tree = Self { space, state: State::default() };
+        match state {
+            Some(state) => tree.state = state,
+            // There is none, or another version wrote it.
+            None => tree.empty()?,
+        }
+        Ok(tree)
+    }
+
+    /// Throws away the source and all that was built from it: make goes by times, and knows nothing of files that are
+    /// replaced by older ones.
+    fn empty(&mut self) -> Result<()> {
+        // The record goes first: without one, whoever is killed in between leaves an empty tree to the next.
+        let state = self.space.path().join(STATE);
+        gone(&state, fs::remove_file(&state))?;
+        for folder in [SOURCE, BUILDS].map(|name| self.space.path().join(name)) {
+            gone(&folder, fs::remove_dir_all(&folder))?;
+        }
+        self.state = State::default();
+        self.save()
     }
 
     /// The tree's source.
@@ -78,12 +96,8 @@ impl Tree {
         if self.state.linked.as_deref() == Some(sha256) {
             return Ok(());
         }
-        self.state = State::default();
-        self.save()?;
+        self.empty()?;
         let source = self.source();
-        if source.exists() {
-            fs::remove_dir_all(&source).map_err(|e| Error::io("remove", &source, e))?;
-        }
         link_all(tree, &source)?;
         self.state.linked = Some(sha256.to_owned());
         self.save()
@@ -92,10 +106,7 @@ impl Tree {
     /// Makes the tree follow the user's tree `original`, and returns the key of its content.
     pub fn follow(&mut self, original: &Path, progress: &dyn Progress) -> Result<Key> {
         let source = self.source();
-        if self.state.linked.take().is_some() || !source.exists() {
-            self.state = State::default();
-            fs::create_dir_all(&source).map_err(|e| Error::io("create", &source, e))?;
-        }
+        fs::create_dir_all(&source).map_err(|e| Error::io("create", &source, e))?;
         let followed = self.state.mirror.update(original, &source, progress)?;
         if followed.changed {
             self.save()?;
@@ -148,15 +159,20 @@ fn patched(
     Ok((changed, work))
 }
 
+/// What removing `path` came to; that it was not there is as good.
+fn gone(path: &Path, removed: std::io::Result<()>) -> Result<()> {
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Makes `to` what `from` is; both may be missing.
 fn set(from: &Path, to: &Path) -> Result<()> {
     if !from.exists() {
-        return match fs::remove_file(to) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove", to, error))
-            }
-            _ => Ok(()),
-        };
+        return gone(to, fs::remove_file(to));
     }
     let bytes = fs::read(from).map_err(|e| Error::io("read", from, e))?;
     let mode = fs::metadata(from).map_err(|e| Error::io("stat", from, e))?.mode();
