@@ -42,8 +42,12 @@ impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Held => Ok(()),
-            Self::Broken(Violation { rule, allowed, observed, .. }) => {
-                write!(f, "rule      {rule}\nallowed   {allowed}\nobserved  {observed}")
+            Self::Broken(Violation { rule, step, allowed, observed }) => {
+                let step = step + 1;
+                write!(
+                    f,
+                    "rule      {rule}, at step {step}\nallowed   {allowed}\nobserved  {observed}"
+                )
             }
             Self::Report(report) => write!(f, "reported  {}", report.title),
             Self::Unsupported(why) | Self::None(why) => write!(f, "because   {why}"),

@@ -17,8 +17,12 @@ impl Report for Terminal {
     fn start(&mut self, prepared: &Prepared, scenarios: usize, machines: usize) {
         println!("  kernel   {}", prepared.kernel);
         println!("  machine  {}", prepared.machine);
-        let s = if machines == 1 { "" } else { "s" };
-        println!("  running  {scenarios} scenarios on {machines} machine{s}");
+        let s = |n| if n == 1 { "" } else { "s" };
+        println!(
+            "  running  {scenarios} scenario{} on {machines} machine{}",
+            s(scenarios),
+            s(machines)
+        );
     }
 
     fn outcome(&mut self, outcome: &Outcome) {
