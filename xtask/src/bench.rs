@@ -16,42 +16,49 @@ use crate::steps::Steps;
 /// How long one start may take at most.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Boot and restore to agent-ready.
-///
-/// The limit of a boot is a bare static init that prints a line, with the same kernel on the same
-/// machine. The limit of a restore is that QEMU starts at all: a guest of a few instructions.
-pub fn boot(repository: &Path, machine: &cli::Machine, runs: u32, json: bool) -> Result<Exit> {
+/// Boot to agent-ready. Its limit is a bare static init that prints a line, with the same kernel on
+/// the same machine.
+pub fn boot(repository: &Path, measure: &cli::Measure) -> Result<Exit> {
     let steps = Steps::new();
-    let ready = prepare::prepare(repository, machine, &steps)?;
+    let ready = prepare::prepare(repository, &measure.machine, &steps)?;
     let agent = ready.prepared.spec()?;
     let bare = MachineSpec { initramfs: Some(ready.bare_initramfs(repository)?), ..agent.clone() };
+    steps.done();
+    let mut figure = Figure::new("boot to agent-ready", "boot of a bare init");
+    for _ in 0..measure.runs {
+        figure
+            .times
+            .push(time(&agent, figure.name, |shared, end| boot_to_ring(&agent, shared, end))?);
+        figure
+            .limits
+            .push(time(&bare, figure.limit, |shared, end| boot_to_ring(&bare, shared, end))?);
+    }
+    figure.print(measure.json);
+    Ok(Exit::Held)
+}
+
+/// Restore to agent-ready, beside what any boot takes at least: QEMU, its firmware and a guest of a few
+/// instructions.
+pub fn restore(repository: &Path, measure: &cli::Measure) -> Result<Exit> {
+    let steps = Steps::new();
+    let ready = prepare::prepare(repository, &measure.machine, &steps)?;
+    let agent = ready.prepared.spec()?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let guest = folder.path().join("guest");
     std::fs::write(&guest, pvh::image(&ringing_code())).context("cannot write a guest")?;
     let least = MachineSpec { kernel: guest, initramfs: None, ..agent.clone() };
     let snapshot = ready.prepared.open_snapshot()?.context("there is no snapshot to restore")?;
     steps.done();
-
-    let mut boots = Figure::new("boot to agent-ready", "boot of a bare init");
-    let mut restores =
-        Figure::new("restore to agent-ready", "start of QEMU with a guest of a few instructions");
-    for _ in 0..runs {
-        boots
-            .times
-            .push(time(&agent, boots.name, |shared, end| boot_to_ring(&agent, shared, end))?);
-        boots
-            .limits
-            .push(time(&bare, boots.limit, |shared, end| boot_to_ring(&bare, shared, end))?);
-        restores.times.push(time(&agent, restores.name, |shared, end| {
+    let mut figure = Figure::new("restore to agent-ready", "boot of a guest of a few instructions");
+    for _ in 0..measure.runs {
+        figure.times.push(time(&agent, figure.name, |shared, end| {
             restore_to_ring(&agent, &snapshot, shared, end)
         })?);
-        restores
+        figure
             .limits
-            .push(time(&least, restores.limit, |shared, end| boot_to_ring(&least, shared, end))?);
+            .push(time(&least, figure.limit, |shared, end| boot_to_ring(&least, shared, end))?);
     }
-    for figure in [&boots, &restores] {
-        figure.print(json);
-    }
+    figure.print(measure.json);
     Ok(Exit::Held)
 }
 

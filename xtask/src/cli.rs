@@ -154,19 +154,26 @@ pub struct Doctor {
 /// `bench`.
 #[derive(Debug, Subcommand)]
 pub enum Bench {
-    /// Boot and restore to agent-ready, beside a bare init and a bare QEMU
-    #[command(after_help = "Example:\n  cargo xtask bench boot --target kasan --runs 50")]
-    Boot {
-        /// The kernel and its machine.
-        #[command(flatten)]
-        machine: Machine,
-        /// Runs of each kind
-        #[arg(long, default_value_t = 20, value_name = "N")]
-        runs: u32,
-        /// One JSON object a line
-        #[arg(long)]
-        json: bool,
-    },
+    /// Boot to agent-ready, beside a bare init
+    #[command(after_help = "Example:\n  cargo xtask bench boot --runs 50")]
+    Boot(Measure),
+    /// Restore to agent-ready, beside the boot of a guest of a few instructions
+    #[command(after_help = "Example:\n  cargo xtask bench restore --target kasan")]
+    Restore(Measure),
+}
+
+/// How often to measure, on what.
+#[derive(Debug, Args)]
+pub struct Measure {
+    /// The kernel and its machine.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Runs of each kind
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub runs: u32,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `ci`.

@@ -43,9 +43,8 @@ fn run(cli: &cli::Cli) -> Result<Exit> {
         cli::Command::Test(arguments) => test::run(&repository, arguments),
         cli::Command::Kernel(command) => kernel_command::run(&repository, command),
         cli::Command::Doctor(arguments) => doctor_command::run(&repository, arguments),
-        cli::Command::Bench(cli::Bench::Boot { machine, runs, json }) => {
-            bench::boot(&repository, machine, *runs, *json)
-        }
+        cli::Command::Bench(cli::Bench::Boot(measure)) => bench::boot(&repository, measure),
+        cli::Command::Bench(cli::Bench::Restore(measure)) => bench::restore(&repository, measure),
         cli::Command::Mutants { names, machine } => mutants::run(&repository, names, machine),
         cli::Command::Ci(cli::Ci::Pr { install_deps }) => ci::pr(&repository, *install_deps),
     }
