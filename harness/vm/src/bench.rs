@@ -23,24 +23,6 @@ pub fn boot_to_ring(
     Ok(took)
 }
 
-/// From power-on to `text` on the console, for a guest that does not ring.
-///
-/// # Errors
-/// As [`Machine::power_on`] and [`Machine::wait_console`].
-pub fn boot_to_text(
-    spec: &MachineSpec,
-    shared: SharedMemory,
-    text: &str,
-    deadline: Instant,
-) -> Result<Duration, MachineError> {
-    let began = Instant::now();
-    let mut machine = Machine::power_on(spec, shared, deadline)?;
-    machine.wait_console(text, deadline)?;
-    let took = began.elapsed();
-    machine.kill();
-    Ok(took)
-}
-
 /// From nothing to the ring of a restored guest.
 ///
 /// # Errors
