@@ -281,32 +281,6 @@ impl Machine {
         }
     }
 
-    /// Waits until the console has `text` in it.
-    ///
-    /// # Errors
-    /// When the machine ends instead, or the deadline passes.
-    pub fn wait_console(&mut self, text: &str, deadline: Instant) -> Result<(), MachineError> {
-        const STEP: Duration = Duration::from_millis(1);
-        let began = Instant::now();
-        // Steps overlap by what a text that is cut in two can have before the cut.
-        let mut from = 0;
-        loop {
-            let seen = self.console.read_from(from);
-            if seen.windows(text.len()).any(|window| window == text.as_bytes()) {
-                return Ok(());
-            }
-            from += seen.len().saturating_sub(text.len()) as u64;
-            let [ended] = poll_readable(&[self.process.pidfd()], Instant::now() + STEP)
-                .map_err(MachineError::host("wait for the guest"))?;
-            if ended {
-                return Err(self.ending());
-            }
-            if Instant::now() >= deadline {
-                return Err(self.hung("a line on the console", began));
-            }
-        }
-    }
-
     /// Lets a stopped guest go on.
     ///
     /// # Errors
