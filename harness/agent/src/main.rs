@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 
 fn start() -> Result<Supervisor> {
     init::mount_all()?;
-    init::expedite_rcu()?;
+    init::check_rcu()?;
     if init::timer_resolution() != 1 {
         init::say("high-resolution timers are not active: sleeps end at ticks");
     }

@@ -90,7 +90,8 @@ impl Build<'_> {
     }
 
     fn make(&self, progress: &dyn Progress) -> Result<()> {
-        let jobs = thread::available_parallelism().map_or(1, usize::from);
+        // One more than processors, so that none waits for a file.
+        let jobs = thread::available_parallelism().map_or(1, usize::from) + 1;
         let mut arguments = self.arguments();
         arguments.push(format!("-j{jobs}").into());
         // Neither the folder of the source nor that of the build may show in what comes out.

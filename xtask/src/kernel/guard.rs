@@ -229,13 +229,17 @@ mod tests {
             let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             status.contains("(sleep)") && !status.contains(") Z")
         };
-        assert!(alive());
+        let wait_until = |wanted: bool, otherwise: &str| {
+            let end = Instant::now() + LONG;
+            while alive() != wanted {
+                assert!(Instant::now() < end, "the grandchild {pid} {otherwise}");
+                thread::sleep(Duration::from_millis(10));
+            }
+        };
+        // Its number is told before it has become `sleep`.
+        wait_until(true, "never became what it was to run");
         parent.kill().unwrap();
         parent.wait().unwrap();
-        let end = Instant::now() + Duration::from_secs(10);
-        while alive() {
-            assert!(Instant::now() < end, "the grandchild {pid} outlives its killed parent");
-            thread::sleep(Duration::from_millis(10));
-        }
+        wait_until(false, "outlives its killed parent");
     }
 }

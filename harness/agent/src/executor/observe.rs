@@ -11,7 +11,7 @@
 //!    its processor and is not switched in while the kernel looks (`task_current_syscall()` in
 //!    `lib/syscall.c` compares the count of switches), else it says `running`.
 //! 3. *No time will wake it.* Sleeps that end by themselves are those that wait for deferred work.
-//!    Grace periods of RCU and SRCU are expedited ([`crate::init::expedite_rcu`]): workers drive
+//!    Grace periods of RCU and SRCU are expedited ([`crate::init::check_rcu`]): workers drive
 //!    them without timers, so they count as running in 1. What is left is fsnotify's reaper of
 //!    marks, which starts a tick late (`FSNOTIFY_REAPER_DELAY`). Only the release of a group waits
 //!    for it, in close, exit or death; reads, opens and exec wait for an event or an answer alone.

@@ -24,9 +24,10 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 pub fn unpack(archive: &Path, format: Format, tree: &Path) -> Result<()> {
     let line = match format {
         Format::Tar => r#"file=$1; shift; tar -f "$file" "$@""#,
+        // The source is packed in blocks, which xz unpacks on all processors (xz 5.4 and newer) when it is told to.
         Format::DebianPackage => {
             r#"file=$1; shift; dpkg-deb --fsys-tarfile "$file" |
-               tar -x -O --wildcards './usr/src/linux-source-*.tar.xz' | tar -J "$@""#
+               tar -x -O --wildcards './usr/src/linux-source-*.tar.xz' | xz -d -c -T 0 | tar "$@""#
         }
     };
     // Patterns are anchored at the archive's top folder, and their wildcards match no slash.
