@@ -195,7 +195,8 @@ pub enum Call {
     Fork,
     /// `d: exit()`: the task exits.
     Exit,
-    /// `kill(a)`: SIGKILL, and it is waited until the task is reaped.
+    /// `kill(a)`: SIGKILL, and it is waited until the task is reaped. In a block a task sends the
+    /// signal, which is all that it waits for.
     Kill {
         /// The victim, not `main`.
         task: Task,

@@ -19,7 +19,7 @@ pub use binary::DecodeError;
 pub use call::{Call, Fd, Sysctl};
 pub use expect::{EventPattern, Expect};
 pub use path::{Path, PathKind};
-pub use program::{Bind, Program, Step, Task, Var, VarDecl, VarKind};
+pub use program::{Bind, Block, Offset, Program, Start, Step, Task, Var, VarDecl, VarKind};
 pub use rule::Rule;
 pub use text::{ParseError, parse};
 pub use valid::ProgramError;

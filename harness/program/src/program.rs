@@ -1,5 +1,7 @@
 //! Programs, steps and the names in them.
 
+use std::ops::Range;
+
 use crate::{Call, Expect, Rule};
 
 /// A program: what is run, judged, stored and shrunk.
@@ -54,12 +56,45 @@ pub struct Step {
     pub comments: Vec<String>,
     /// Who makes the call.
     pub task: Task,
+    /// The `par` block that the step stands in: its calls are made at the same time as those of the
+    /// block's other branches.
+    pub block: Option<Block>,
+    /// When its branch of the block begins; only of a branch's first step.
+    pub start: Option<Start>,
     /// What gets a name by it.
     pub bind: Bind,
     /// What is called.
     pub call: Call,
     /// What is expected of it, beside what the model says.
     pub expect: Option<Expect>,
+}
+
+/// A `par` block of a program, by its number: they count from 0 in the order of the steps, and
+/// neighbours of the same number stand in the same block.
+///
+/// The steps of one task in a block are a *branch*: they are made one after another, and branches
+/// run at the same time. A spawned task is a branch of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Block(pub u16);
+
+/// When a branch of a block begins: `@ 2300ns prio 2`. It preempts what runs then. A branch without
+/// a start has normal priority and enters its first call at the block's common instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Start {
+    /// How long after the common instant.
+    pub at: Offset,
+    /// The branch's priority of `SCHED_FIFO`, 1 to [`Program::MAX_PRIORITY`].
+    pub priority: u8,
+}
+
+/// A time after a block's common instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Offset {
+    /// `@ 2300ns`: this many nanoseconds.
+    Nanoseconds(u32),
+    /// `@ sweep`: one run after another, each of the times at which the branch preempts the others
+    /// at another place.
+    Sweep,
 }
 
 /// What a step binds.
@@ -74,6 +109,19 @@ pub enum Bind {
     Events(Vec<Var>),
     /// The task that the call makes.
     Task(Task),
+}
+
+impl Step {
+    /// The task that makes the call: of a spawn the new one. None makes what is the executor's own:
+    /// an await, and a kill that stands in no block.
+    pub fn caller(&self) -> Option<Task> {
+        match (&self.call, &self.bind) {
+            (Call::Spawn { .. }, Bind::Task(task)) => Some(*task),
+            (Call::Await { .. }, _) => None,
+            (Call::Kill { .. }, _) if self.block.is_none() => None,
+            _ => Some(self.task),
+        }
+    }
 }
 
 impl Program {
@@ -114,6 +162,23 @@ impl Program {
         self.vars.get(usize::from(var.0)).map_or("?", |decl| decl.name.as_str())
     }
 
+    /// The steps of the block that a step stands in; of a step in no block, that step alone.
+    pub fn block_of(&self, step: usize) -> Range<usize> {
+        let Some(block) = self.steps.get(step).and_then(|step| step.block) else {
+            return step..step + 1;
+        };
+        let inside = |step: &&Step| step.block == Some(block);
+        let before = self.steps[..step].iter().rev().take_while(inside).count();
+        let behind = self.steps[step..].iter().take_while(inside).count();
+        step - before..step + behind
+    }
+
+    /// The step whose branch is swept, if there is one.
+    pub fn swept(&self) -> Option<usize> {
+        let sweeps = |step: &Step| step.start.is_some_and(|start| start.at == Offset::Sweep);
+        self.steps.iter().position(sweeps)
+    }
+
     /// Whether a group of this program asks for the feature under test.
     pub fn is_restartable(&self) -> bool {
         self.steps.iter().any(|step| step.call.innermost().asks_for_restartable())
@@ -123,6 +188,15 @@ impl Program {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_is_its_neighbours_of_the_same_number() {
+        let text = "poll(0)\npar {\n    poll(1)\n    a = spawn poll(2) @ sweep\n}\npar {\n    poll(3)\n}\n";
+        let program = crate::parse(text).expect("a program");
+        let blocks: Vec<_> = (0..4).map(|step| program.block_of(step)).collect();
+        assert_eq!(blocks, [0..1, 1..3, 1..3, 3..4]);
+        assert_eq!(program.swept(), Some(2));
+    }
 
     #[test]
     fn rules_stand_before_the_colon() {

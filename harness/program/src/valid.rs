@@ -6,7 +6,10 @@ use std::fmt;
 
 use refan_abi::{Errno, InitFlags};
 
-use crate::{Bind, Call, EventPattern, Expect, Fd, Path, Program, Step, Task, Var, VarKind};
+use crate::{
+    Bind, Block, Call, EventPattern, Expect, Fd, Offset, Path, Program, Start, Step, Task, Var,
+    VarKind,
+};
 
 impl Program {
     /// The most steps.
@@ -19,6 +22,8 @@ impl Program {
     pub const MAX_READ: u32 = 1 << 16;
     /// The longest write of a response, in bytes.
     pub const MAX_WRITE: u32 = 64;
+    /// The highest priority of a branch with a start; the lowest is 1.
+    pub const MAX_PRIORITY: u8 = 9;
     /// The longest name, in bytes.
     pub const MAX_NAME: usize = 32;
 
@@ -101,6 +106,7 @@ pub(crate) enum Part {
     Task,
     Bind,
     Call,
+    Start,
     Expect,
 }
 
@@ -196,11 +202,81 @@ pub(crate) struct Scope {
     tasks: Vec<(Origin, Returns)>,
     vars: Vec<Role>,
     steps: usize,
+    /// Blocks so far.
+    blocks: u16,
+    /// The block that the last step stands in.
+    open: Option<Open>,
+    /// Whether a start was to be swept.
+    sweeps: bool,
+}
+
+/// A block that further steps can stand in.
+#[derive(Clone, Debug)]
+pub(crate) struct Open {
+    block: Block,
+    /// Tasks and variables that were there before it.
+    tasks: usize,
+    vars: usize,
+    /// Who makes its steps, spawned tasks apart: each is a branch.
+    branches: Vec<Task>,
+    /// Which branch binds each variable that it binds, in their order.
+    owners: Vec<Task>,
+}
+
+impl Open {
+    /// Whether a call that this task makes itself would begin its branch.
+    pub(crate) fn begins(&self, task: Task) -> bool {
+        !self.branches.contains(&task)
+    }
+
+    /// Whether the value of a variable can be known to a branch: of a spawned task, to `None`.
+    pub(crate) fn knows(&self, branch: Option<Task>, var: Var) -> bool {
+        let inside = usize::from(var.0).checked_sub(self.vars);
+        let owner = inside.and_then(|at| self.owners.get(at));
+        owner.is_none_or(|owner| branch == Some(*owner))
+    }
+
+    /// Whether a task was there before the block.
+    pub(crate) fn found(&self, task: Task) -> bool {
+        usize::from(task.0) < self.tasks
+    }
 }
 
 impl Scope {
     pub(crate) fn new() -> Self {
-        Self { tasks: vec![(Origin::Main, Returns::Number)], vars: Vec::new(), steps: 0 }
+        Self {
+            tasks: vec![(Origin::Main, Returns::Number)],
+            vars: Vec::new(),
+            steps: 0,
+            blocks: 0,
+            open: None,
+            sweeps: false,
+        }
+    }
+
+    /// The number of a block that begins now.
+    pub(crate) fn next_block(&self) -> Block {
+        Block(self.blocks)
+    }
+
+    /// Whether a start was to be swept: there is but one.
+    pub(crate) fn sweeps(&self) -> bool {
+        self.sweeps
+    }
+
+    /// The block of this number before the next step, which stands in it: the last one or a new one.
+    pub(crate) fn opened(&self, block: Option<Block>) -> Option<Open> {
+        let block = block?;
+        match &self.open {
+            Some(open) if open.block == block => Some(open.clone()),
+            _ => Some(Open {
+                block,
+                tasks: self.tasks.len(),
+                vars: self.vars.len(),
+                branches: Vec::new(),
+                owners: Vec::new(),
+            }),
+        }
     }
 
     pub(crate) fn vars(&self) -> &[Role] {
@@ -252,8 +328,22 @@ impl Scope {
             let fault = Fault::new("comments of the first step", "them in the header");
             return Err((Part::Call, fault));
         }
+        let mut open = self.opened(step.block);
+        if let Some(block) = step.block
+            && block != self.next_block()
+            && self.open.as_ref().is_none_or(|open| open.block != block)
+        {
+            let fault = Fault::new("a block out of turn", "blocks that are numbered in order");
+            return Err((Part::Task, fault));
+        }
         self.check_task(step).map_err(|fault| (Part::Task, fault))?;
         self.check_call(step).map_err(|fault| (Part::Call, fault))?;
+        if let Some(open) = &open {
+            check_call_in_block(open, step).map_err(|fault| (Part::Call, fault))?;
+        }
+        if let Some(start) = step.start {
+            self.check_start(open.as_ref(), step, start).map_err(|fault| (Part::Start, fault))?;
+        }
         let role = self.role(&step.call);
         self.check_bind(step).map_err(|fault| (Part::Bind, fault))?;
         let returns = self.returns(&step.call);
@@ -270,10 +360,37 @@ impl Scope {
                 _ => (Origin::Forked, Returns::Number),
             }),
         }
-        if !stands_alone(&step.call) && !matches!(step.call, Call::Spawn { .. }) {
+        if !stands_alone(step) && !matches!(step.call, Call::Spawn { .. }) {
             self.tasks[usize::from(step.task.0)].1 = returns;
+            if let Some(open) = &mut open {
+                open.branches.push(step.task);
+                open.owners.resize(self.vars.len() - open.vars, step.task);
+            }
         }
+        if let Some(open) = &open {
+            self.blocks = open.block.0 + 1;
+        }
+        self.open = open;
+        self.sweeps |= step.start.is_some_and(|start| start.at == Offset::Sweep);
         self.steps += 1;
+        Ok(())
+    }
+
+    fn check_start(&self, open: Option<&Open>, step: &Step, start: Start) -> Result<(), Fault> {
+        let Some(open) = open else {
+            return Err(Fault::new("a start outside a block", "no `@`"));
+        };
+        if !matches!(step.call, Call::Spawn { .. }) && !open.begins(step.task) {
+            let found = "a start behind the first step of its branch";
+            return Err(Fault::new(found, "it at the first step of that task in the block"));
+        }
+        if !(1..=Program::MAX_PRIORITY).contains(&start.priority) {
+            let found = format!("priority {}", start.priority);
+            return Err(Fault::new(found, format!("1 to {}", Program::MAX_PRIORITY)));
+        }
+        if start.at == Offset::Sweep && self.sweeps {
+            return Err(Fault::new("a second sweep", "one in a program"));
+        }
         Ok(())
     }
 
@@ -285,7 +402,7 @@ impl Scope {
             Origin::Spawned => {
                 Err(Fault::new("a step of a spawned task, which makes one call", "a forked task"))
             }
-            Origin::Forked if stands_alone(&step.call) => {
+            Origin::Forked if stands_alone(step) => {
                 Err(Fault::new("a task", "no task: nobody makes this step but the executor"))
             }
             Origin::Main | Origin::Forked => Ok(()),
@@ -370,8 +487,34 @@ impl Scope {
 }
 
 /// Whether the step is the executor's own, so that no task makes it.
-pub(crate) fn stands_alone(call: &Call) -> bool {
-    matches!(call, Call::Kill { .. } | Call::Await { .. })
+pub(crate) fn stands_alone(step: &Step) -> bool {
+    step.caller().is_none()
+}
+
+/// What cannot be done at the same time as other things.
+fn check_call_in_block(open: &Open, step: &Step) -> Result<(), Fault> {
+    let before = "it before or behind the block";
+    match step.call.innermost() {
+        Call::Fork | Call::Sysctl { .. } => {
+            let name = step.call.innermost().name().unwrap_or_default();
+            return Err(Fault::new(format!("`{name}` in a block"), before));
+        }
+        Call::Await { .. } => return Err(Fault::new("an await in a block", before)),
+        Call::Kill { task } if !open.found(*task) => {
+            return Err(Fault::new("a task that this block makes", "one from before the block"));
+        }
+        _ => {}
+    }
+    let branch = (!matches!(step.call, Call::Spawn { .. })).then_some(step.task);
+    for fd in step.call.fds() {
+        if let Fd::Var(var) = fd
+            && !open.knows(branch, var)
+        {
+            let found = "a variable that another branch of this block binds";
+            return Err(Fault::new(found, "one from before the block or of the same branch"));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a spawned task can make this call.
@@ -421,7 +564,8 @@ fn check_errno(errno: Errno) -> Result<(), Fault> {
 pub(crate) const MAIN: &str = "main";
 
 /// Words of the text form that are no names of calls.
-const KEYWORDS: [&str; 8] = [MAIN, "by", "fd", "blocked", "killed", "errno", "par", "sweep"];
+const KEYWORDS: [&str; 9] =
+    [MAIN, "by", "fd", "blocked", "killed", "errno", "par", "sweep", "prio"];
 
 /// Whether a step can bind this name.
 pub(crate) fn check_name(name: &str) -> Result<(), Fault> {

@@ -6,8 +6,11 @@
 //! ```text
 //! version   1 byte
 //! step      operation   1 byte: a place in a table in which frequent calls stand often;
-//!                       0xff ends the steps
-//!           actor       1 byte: `main` is 0, then the forked tasks (not of kill and await)
+//!                       0xff ends the steps. Two operations are no calls: one begins a block, one
+//!                       ends it
+//!           actor       1 byte: `main` is 0, then the forked tasks (not of await, and of kill only
+//!                       in a block)
+//!           start       1 byte and what it asks for: of a branch's first step in a block
 //!           arguments   of `spawn` the operation and the arguments of its call
 //!           bind        1 byte: of calls that return an fd or events, what gets a name
 //! text      the program's text form: only behind 0xff, and only where there are comments,
@@ -28,7 +31,7 @@ mod write;
 use crate::Program;
 
 /// Version of the form. The golden files tell when it must change.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The operation that ends the steps.
 const END: u8 = 0xff;

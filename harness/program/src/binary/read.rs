@@ -4,8 +4,8 @@ use refan_abi::InitFlags;
 
 use super::tables::{self, Op};
 use super::{END, word};
-use crate::valid::{Binds, Origin, Role, Scope};
-use crate::{Bind, Call, Fd, Path, Program, Step, Sysctl, Task, Var};
+use crate::valid::{Binds, Open, Origin, Role, Scope};
+use crate::{Bind, Block, Call, Fd, Offset, Path, Program, Start, Step, Sysctl, Task, Var};
 
 /// Bytes from the first on; behind the last one are zeros.
 pub(super) struct Bytes<'a>(&'a [u8]);
@@ -28,7 +28,8 @@ impl Bytes<'_> {
 
 /// The program that the steps make, and the bytes behind the end of the steps.
 pub(super) fn read_steps(bytes: &[u8]) -> (Program, &[u8]) {
-    let mut reader = Reader { bytes: Bytes(bytes), scope: Scope::new() };
+    let mut reader =
+        Reader { bytes: Bytes(bytes), scope: Scope::new(), block: None, sight: Sight::default() };
     let mut steps = Vec::new();
     while let Some(&op) = reader.bytes.0.first() {
         reader.bytes.byte();
@@ -38,8 +39,20 @@ pub(super) fn read_steps(bytes: &[u8]) -> (Program, &[u8]) {
         if steps.len() == Program::MAX_STEPS {
             break;
         }
-        let Some(step) = reader.step(pick(&Op::STEPS, op)) else { continue };
-        if reader.scope.admit(&step).is_ok() {
+        let step = match pick(&Op::STEPS, op) {
+            Op::BeginBlock => {
+                reader.block = Some(reader.scope.next_block());
+                continue;
+            }
+            Op::EndBlock => {
+                reader.block = None;
+                continue;
+            }
+            op => reader.step(op),
+        };
+        if let Some(step) = step
+            && reader.scope.admit(&step).is_ok()
+        {
             steps.push(step);
         }
     }
@@ -52,6 +65,16 @@ pub(super) const ANY: u8 = 0xfd;
 pub(super) const NUMBER: u8 = 0xfe;
 /// In place of a reference or a small number: a number follows, in 4 bytes.
 pub(super) const WIDE: u8 = 0xff;
+/// The bits of a start's byte that say which form it has; below them stands the priority.
+pub(super) const START_FORM: u8 = 0xf0;
+/// From here on a branch has a start: units of it follow, in 2 bytes.
+pub(super) const STARTS: u8 = 0x80;
+/// Nanoseconds of it follow, in 4 bytes.
+pub(super) const RAW_START: u8 = 0xe0;
+/// It is swept.
+pub(super) const SWEEP: u8 = 0xf0;
+/// Nanoseconds in a unit: of the deterministic machine, the time of one instruction.
+pub(super) const START_UNIT: u32 = 16;
 /// From here on the size of a write follows.
 pub(super) const SIZED: u8 = 0xc0;
 
@@ -63,14 +86,62 @@ struct Reader<'a> {
     bytes: Bytes<'a>,
     /// What the steps so far have made.
     scope: Scope,
+    /// The block that the next step stands in.
+    block: Option<Block>,
+    /// What the step that is read can refer to of that.
+    sight: Sight,
+}
+
+/// What a step can refer to of what is in scope.
+#[derive(Default)]
+pub(super) struct Sight {
+    /// The block that it stands in.
+    pub(super) open: Option<Open>,
+    /// The branch of that block, unless a spawned task makes it.
+    pub(super) branch: Option<Task>,
+}
+
+impl Sight {
+    /// Of a step of this task.
+    pub(super) fn new(scope: &Scope, block: Option<Block>, op: Op, task: Task) -> Self {
+        Self { open: scope.opened(block), branch: (op != Op::Spawn).then_some(task) }
+    }
+
+    /// The variables of a role, or all of them.
+    pub(super) fn newest_vars(&self, scope: &Scope, role: Option<Role>) -> Vec<Var> {
+        let vars = scope.vars().iter().enumerate().rev().map(|(at, of)| (Var(at as u16), *of));
+        let known = |var| self.open.as_ref().is_none_or(|open| open.knows(self.branch, var));
+        vars.filter(|(var, of)| role.is_none_or(|role| role == *of) && known(*var))
+            .map(|(var, _)| var)
+            .collect()
+    }
+
+    /// The tasks of such an origin.
+    pub(super) fn newest_tasks(&self, scope: &Scope, takes: impl Fn(Origin) -> bool) -> Vec<Task> {
+        let found = |task| self.open.as_ref().is_none_or(|open| open.found(task));
+        let tasks = scope.tasks().rev();
+        tasks
+            .filter(|(task, origin)| takes(*origin) && found(*task))
+            .map(|(task, _)| task)
+            .collect()
+    }
+
+    /// Whether the step can have a start.
+    pub(super) fn begins_branch(&self, op: Op) -> bool {
+        let begins = |open: &Open| self.branch.is_none_or(|task| open.begins(task));
+        op != Op::Await && self.open.as_ref().is_some_and(begins)
+    }
 }
 
 impl Reader<'_> {
     fn step(&mut self, op: Op) -> Option<Step> {
         let task = match op {
-            Op::Kill | Op::Await => Task::MAIN,
+            Op::Await => Task::MAIN,
+            Op::Kill if self.block.is_none() => Task::MAIN,
             op => self.actor(op)?,
         };
+        self.sight = Sight::new(&self.scope, self.block, op, task);
+        let start = if self.sight.begins_branch(op) { self.start() } else { None };
         let call = match op {
             Op::Spawn => {
                 let op = pick(&Op::SPAWNED, self.bytes.byte());
@@ -79,7 +150,23 @@ impl Reader<'_> {
             op => self.call(op, Role::Queue)?,
         };
         let bind = self.bind(&call);
-        Some(Step { comments: Vec::new(), task, bind, call, expect: None })
+        let (comments, expect) = (Vec::new(), None);
+        Some(Step { comments, task, block: self.block, start, bind, call, expect })
+    }
+
+    fn start(&mut self) -> Option<Start> {
+        let byte = self.bytes.byte();
+        let at = match byte & START_FORM {
+            SWEEP if self.scope.sweeps() => return None,
+            SWEEP => Offset::Sweep,
+            RAW_START => Offset::Nanoseconds(u32::from_le_bytes(self.bytes.array())),
+            form if form >= STARTS => {
+                let units = u16::from_le_bytes(self.bytes.array());
+                Offset::Nanoseconds(u32::from(units) * START_UNIT)
+            }
+            _ => return None,
+        };
+        Some(Start { at, priority: 1 + (byte & !START_FORM) % Program::MAX_PRIORITY })
     }
 
     fn actor(&mut self, op: Op) -> Option<Task> {
@@ -160,30 +247,30 @@ impl Reader<'_> {
             Op::Kill => Call::Kill { task: self.task(|origin| origin != Origin::Main)? },
             Op::Await => Call::Await { task: self.task(|_| true)? },
             // A spawned task spawns nothing, and `step` has taken all others.
-            Op::Spawn => return None,
+            Op::Spawn | Op::BeginBlock | Op::EndBlock => return None,
         })
     }
 
     fn task(&mut self, takes: impl Fn(Origin) -> bool) -> Option<Task> {
         let byte = self.bytes.byte();
-        let tasks = newest_tasks(&self.scope, takes);
+        let tasks = self.sight.newest_tasks(&self.scope, takes);
         (!tasks.is_empty()).then(|| pick(&tasks, byte))
     }
 
     /// A variable of this role, where there is one, or else any.
     fn fd(&mut self, role: Option<Role>) -> Fd {
-        let all = self.scope.vars();
+        let all = self.scope.vars().len();
         let fd = match self.bytes.byte() {
             WIDE => return Fd::Number(i32::from_le_bytes(self.bytes.array())),
             NUMBER => return Fd::Number(i8::from_le_bytes(self.bytes.array()).into()),
             ANY => {
                 let byte = u16::from_le_bytes(self.bytes.array());
-                usize::from(byte).checked_rem(all.len()).map(|at| Fd::Var(Var(at as u16)))
+                usize::from(byte).checked_rem(all).map(|at| Fd::Var(Var(at as u16)))
             }
             byte => {
-                let mut fit = newest_vars(all, role);
+                let mut fit = self.sight.newest_vars(&self.scope, role);
                 if fit.is_empty() {
-                    fit = newest_vars(all, None);
+                    fit = self.sight.newest_vars(&self.scope, None);
                 }
                 usize::from(byte).checked_rem(fit.len()).map(|at| Fd::Var(fit[at]))
             }
@@ -211,15 +298,4 @@ pub(super) fn actors(scope: &Scope, op: Op) -> Vec<Task> {
         Origin::Spawned => false,
     };
     scope.tasks().filter(|(_, origin)| takes(*origin)).map(|(task, _)| task).collect()
-}
-
-/// The tasks of such an origin.
-pub(super) fn newest_tasks(scope: &Scope, takes: impl Fn(Origin) -> bool) -> Vec<Task> {
-    scope.tasks().rev().filter(|(_, origin)| takes(*origin)).map(|(task, _)| task).collect()
-}
-
-/// The variables of a role, or all of them.
-pub(super) fn newest_vars(vars: &[Role], role: Option<Role>) -> Vec<Var> {
-    let fits = |&(_, &of): &(usize, &Role)| role.is_none_or(|role| role == of);
-    vars.iter().enumerate().rev().filter(fits).map(|(at, _)| Var(at as u16)).collect()
 }

@@ -35,6 +35,8 @@ pub(super) enum Op {
     Exit,
     Kill,
     Await,
+    BeginBlock,
+    EndBlock,
 }
 
 impl Op {
@@ -71,7 +73,7 @@ impl Op {
     }
 
     /// What a step calls.
-    pub(super) const STEPS: [Self; 64] = {
+    pub(super) const STEPS: [Self; 72] = {
         use Op::*;
         [
             FanotifyInit,
@@ -100,6 +102,8 @@ impl Op {
             Exit,
             Kill,
             Await,
+            BeginBlock,
+            EndBlock,
             // Often.
             FanotifyInit,
             FanotifyInit,
@@ -139,6 +143,12 @@ impl Op {
             Kill,
             Dup,
             Sysctl,
+            BeginBlock,
+            BeginBlock,
+            BeginBlock,
+            BeginBlock,
+            EndBlock,
+            EndBlock,
         ]
     };
 

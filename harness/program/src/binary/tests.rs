@@ -59,3 +59,23 @@ fn only_this_versions_forms_are_exact() {
     assert_eq!(Program::decode_exact(&[VERSION, 0]), Err(DecodeError::NotCanonical(2)));
     assert_eq!(Program::decode_exact(&[VERSION]), Ok(Program::new()));
 }
+
+#[test]
+fn random_bytes_have_blocks() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    let mut runner = TestRunner::deterministic();
+    let programs: Vec<Program> = (0..500)
+        .map(|_| bare_programs().new_tree(&mut runner).expect("a program").current())
+        .collect();
+    let steps = || programs.iter().flat_map(|program| &program.steps);
+    let started = steps().filter(|step| step.start.is_some()).count();
+    let swept = programs.iter().filter(|program| program.swept().is_some()).count();
+    let concurrent = programs.iter().filter(|program| {
+        let callers = |at| program.steps[program.block_of(at)].iter().filter_map(|s| s.caller());
+        (0..program.steps.len()).any(|at| callers(at).any(|task| Some(task) != callers(at).next()))
+    });
+    let concurrent = concurrent.count();
+    assert!(concurrent > 100 && started > 100 && swept > 20, "{concurrent} {started} {swept}");
+}

@@ -1,19 +1,23 @@
 //! Steps as bytes: for each step the bytes that are read as that step.
 
-use super::read::{ANY, NUMBER, SIZED, WIDE, actors, newest_tasks, newest_vars};
+use super::read::{ANY, NUMBER, RAW_START, SIZED, START_UNIT, STARTS, SWEEP, Sight, WIDE, actors};
 use super::tables::{self, Op};
 use super::word;
 use crate::valid::{Binds, Origin, Role, Scope, stands_alone};
-use crate::{Bind, Call, Fd, Path, Program, Step, Sysctl, Task};
+use crate::{Bind, Block, Call, Fd, Offset, Path, Program, Start, Step, Sysctl, Task};
 
 /// Writes the steps of a valid program.
 pub(super) fn write_steps(bytes: &mut Vec<u8>, program: &Program) {
-    let mut writer = Writer { bytes, scope: Scope::new() };
+    let mut writer = Writer { bytes, scope: Scope::new(), sight: Sight::default() };
+    let mut block = None;
     for step in &program.steps {
+        writer.bounds(block, step.block);
+        block = step.block;
         writer.step(step);
         let admitted = writer.scope.admit(step);
         debug_assert!(admitted.is_ok(), "{step:?} of a valid program");
     }
+    writer.bounds(block, None);
 }
 
 fn place<T: PartialEq>(table: &[T], value: &T) -> Option<u8> {
@@ -23,14 +27,36 @@ fn place<T: PartialEq>(table: &[T], value: &T) -> Option<u8> {
 struct Writer<'a> {
     bytes: &'a mut Vec<u8>,
     scope: Scope,
+    /// What the step that is written can refer to.
+    sight: Sight,
 }
 
 impl Writer<'_> {
+    /// Ends one block and begins another, if they are not the same.
+    fn bounds(&mut self, last: Option<Block>, next: Option<Block>) {
+        if last != next {
+            if last.is_some() {
+                self.op(Op::EndBlock);
+            }
+            if next.is_some() {
+                self.op(Op::BeginBlock);
+            }
+        }
+    }
+
+    fn op(&mut self, op: Op) {
+        self.byte(place(&Op::STEPS, &op).unwrap_or_default());
+    }
+
     fn step(&mut self, step: &Step) {
         let op = Op::of(&step.call);
-        self.byte(place(&Op::STEPS, &op).unwrap_or_default());
-        if !stands_alone(&step.call) {
+        self.op(op);
+        if !stands_alone(step) {
             self.byte(place(&actors(&self.scope, op), &step.task).unwrap_or_default());
+        }
+        self.sight = Sight::new(&self.scope, step.block, op, step.task);
+        if self.sight.begins_branch(op) {
+            self.start(step.start);
         }
         match &step.call {
             Call::Spawn { call } => {
@@ -47,6 +73,24 @@ impl Writer<'_> {
                 self.byte(place(&tables::EVENT_COUNTS, &count).unwrap_or_default());
             }
             (Binds::Nothing | Binds::Task, _) => (),
+        }
+    }
+
+    fn start(&mut self, start: Option<Start>) {
+        let Some(Start { at, priority }) = start else { return self.byte(0) };
+        let priority = priority - 1;
+        match at {
+            Offset::Sweep => self.byte(SWEEP | priority),
+            Offset::Nanoseconds(offset) => match u16::try_from(offset / START_UNIT) {
+                Ok(units) if offset.is_multiple_of(START_UNIT) => {
+                    self.byte(STARTS | priority);
+                    self.bytes.extend(units.to_le_bytes());
+                }
+                _ => {
+                    self.byte(RAW_START | priority);
+                    self.bytes.extend(offset.to_le_bytes());
+                }
+            },
         }
     }
 
@@ -119,12 +163,12 @@ impl Writer<'_> {
     }
 
     fn task(&mut self, task: Task, takes: impl Fn(Origin) -> bool) {
-        self.byte(place(&newest_tasks(&self.scope, takes), &task).unwrap_or_default());
+        self.byte(place(&self.sight.newest_tasks(&self.scope, takes), &task).unwrap_or_default());
     }
 
     fn fd(&mut self, fd: Fd, role: Option<Role>) {
         match fd {
-            Fd::Var(var) => match place(&newest_vars(self.scope.vars(), role), &var) {
+            Fd::Var(var) => match place(&self.sight.newest_vars(&self.scope, role), &var) {
                 Some(place) if place < ANY => self.byte(place),
                 _ => {
                     self.byte(ANY);

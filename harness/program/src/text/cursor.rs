@@ -24,7 +24,7 @@ struct Token {
     column: usize,
 }
 
-const MARKS: [&str; 7] = ["->", "(", ")", ",", "=", "|", ":"];
+const MARKS: [&str; 10] = ["->", "(", ")", ",", "=", "|", ":", "{", "}", "@"];
 
 /// A place in a line.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Cursor {
                     expected: vec![if c == '#' {
                         "a comment on a line of its own, above the step".to_owned()
                     } else {
-                        "a step: `[TASK:] [NAME =] CALL [-> EXPECTATION]`".to_owned()
+                        "a step: `[TASK:] [NAME =] CALL [@ START] [-> EXPECTATION]`".to_owned()
                     }],
                     suggestion: None,
                 });
@@ -95,6 +95,11 @@ impl Cursor {
         }
         tokens.push(Token { kind: Kind::End, column: text.trim_end().chars().count() + 1 });
         Ok(Self { line, tokens, at: 0 })
+    }
+
+    /// The line, from 1.
+    pub(super) fn line(&self) -> usize {
+        self.line
     }
 
     /// The token here.

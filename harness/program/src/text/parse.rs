@@ -4,12 +4,17 @@ use super::call::{Resolve, read_call};
 use super::cursor::{Cursor, Kind};
 use super::error::{ParseError, near_miss};
 use super::expect::read_expect;
+use super::start::read_start;
 use crate::valid::{Binds, Fault, Part, Scope, check_comment, check_name};
-use crate::{Bind, Fd, Path, Program, Step, Task, Var, VarDecl, VarKind};
+use crate::{Bind, Block, Fd, Path, Program, Step, Task, Var, VarDecl, VarKind};
+
+/// The word that begins a block.
+const PAR: &str = "par";
 
 /// Reads a program from its text form.
 pub fn parse(text: &str) -> Result<Program, ParseError> {
-    let mut parser = Parser { program: Program::new(), scope: Scope::new(), bound: Vec::new() };
+    let mut parser =
+        Parser { program: Program::new(), scope: Scope::new(), bound: Vec::new(), block: None };
     let mut comments = Vec::new();
     let mut last = 0;
     for (line, text) in (1..).zip(text.lines()) {
@@ -23,12 +28,19 @@ pub fn parse(text: &str) -> Result<Program, ParseError> {
             }
             None if text.is_empty() => (),
             None => {
+                let mut cursor = Cursor::new(line, text)?;
+                if parser.brace(&mut cursor, &comments)? {
+                    continue;
+                }
                 if parser.program.steps.is_empty() {
                     parser.program.header = std::mem::take(&mut comments);
                 }
-                parser.step(line, text, std::mem::take(&mut comments))?;
+                parser.step(line, &mut cursor, std::mem::take(&mut comments))?;
             }
         }
+    }
+    if let Some((_, line)) = parser.block {
+        return Err(at(line, 1, Fault::new("a block without an end", "`}` on a line below it")));
     }
     if parser.program.steps.is_empty() {
         parser.program.header = comments;
@@ -54,17 +66,56 @@ struct Parser {
     scope: Scope,
     /// Each name that a step has bound, with its line.
     bound: Vec<(String, usize)>,
+    /// The block that the next step stands in, and the line in which it begins.
+    block: Option<(Block, usize)>,
 }
 
 impl Parser {
-    fn step(&mut self, line: usize, text: &str, comments: Vec<String>) -> Result<(), ParseError> {
-        let mut cursor = Cursor::new(line, text)?;
+    /// Reads `par {` or `}`, if it is there.
+    fn brace(&mut self, cursor: &mut Cursor, comments: &[String]) -> Result<bool, ParseError> {
+        let column = cursor.column();
+        if *cursor.peek() == Kind::Word(PAR.to_owned()) {
+            if let Some((_, line)) = self.block {
+                let found = format!("`{PAR}` in the block of line {line}");
+                return Err(cursor.error_at(column, found, &["a step", "`}`"]));
+            }
+            cursor.skip();
+            cursor.mark("{")?;
+            self.block = Some((self.scope.next_block(), cursor.line()));
+        } else if cursor.takes("}") {
+            let found = "`}`".to_owned();
+            let Some((block, _)) = self.block.take() else {
+                return Err(cursor.error_at(column, found, &["a step", "`par {`"]));
+            };
+            if !comments.is_empty() {
+                let found = "a comment at the end of a block".to_owned();
+                return Err(cursor.error_at(column, found, &["a step below it"]));
+            }
+            if block == self.scope.next_block() {
+                return Err(cursor.error_at(column, found, &["a step"]));
+            }
+        } else {
+            return Ok(false);
+        }
+        if *cursor.peek() == Kind::End {
+            Ok(true)
+        } else {
+            Err(cursor.error(&["the end of the line"]))
+        }
+    }
+
+    fn step(
+        &mut self,
+        line: usize,
+        cursor: &mut Cursor,
+        comments: Vec<String>,
+    ) -> Result<(), ParseError> {
         let task_column = cursor.column();
-        let task = self.actor(&mut cursor)?;
+        let task = self.actor(cursor)?;
         let bind_column = cursor.column();
-        let new = self.new_names(&mut cursor)?;
+        let new = self.new_names(cursor)?;
         let call_column = cursor.column();
-        let call = read_call(&mut cursor, self)?;
+        let call = read_call(cursor, self)?;
         let bind = match (Binds::of(&call), new.as_slice()) {
             (_, []) => Bind::None,
             (Binds::Fd, [_]) => Bind::Fd(Var(self.program.vars.len() as u16)),
@@ -91,24 +142,24 @@ impl Parser {
                 _ => self.program.vars.push(VarDecl { name, kind: VarKind::Fd }),
             }
         }
+        let start_column = cursor.column();
+        let start = if cursor.takes("@") { Some(read_start(cursor)?) } else { None };
         let arrow = cursor.takes("->");
         let expect_column = cursor.column();
-        let expect = if arrow {
-            Some(read_expect(&mut cursor, self, self.scope.returns(&call))?)
-        } else {
-            None
-        };
+        let expect =
+            if arrow { Some(read_expect(cursor, self, self.scope.returns(&call))?) } else { None };
         if *cursor.peek() != Kind::End {
-            let ends: &[&str] =
-                if arrow { &["the end of the line"] } else { &["`->`", "the end of the line"] };
-            return Err(cursor.error(ends));
+            let ends = ["`->`", "the end of the line"];
+            return Err(cursor.error(if arrow { &ends[1..] } else { &ends }));
         }
-        let step = Step { comments, task, bind, call, expect };
+        let block = self.block.map(|(block, _)| block);
+        let step = Step { comments, task, block, start, bind, call, expect };
         self.scope.admit(&step).map_err(|(part, fault)| {
             let column = match part {
                 Part::Task => task_column,
                 Part::Bind => bind_column,
                 Part::Call => call_column,
+                Part::Start => start_column,
                 Part::Expect => expect_column,
             };
             at(line, column, fault)

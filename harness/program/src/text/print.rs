@@ -4,24 +4,39 @@ use std::fmt;
 
 use super::call::write_call;
 use super::expect::write_expect;
-use crate::{Bind, Expect, Fd, Program, Step, Task, Var};
+use super::start::write_start;
+use crate::{Bind, Expect, Fd, Program, Start, Step, Task, Var};
 
-/// Column in which expectations begin, from 0, unless the step is longer.
-const EXPECT_COLUMN: usize = 25;
+/// Column in which expectations begin, from 0 and from the step's own, unless the step is longer.
+/// In a block it is that of starts.
+const COLUMN: usize = 25;
+/// Column in which expectations begin in a block with starts.
+const BEHIND_STARTS: usize = 44;
+/// What stands before a step in a block.
+const INDENT: &str = "    ";
 
 impl fmt::Display for Program {
     /// The canonical text of a valid program.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_comments(f, &self.header)?;
-        for step in &self.steps {
-            write_comments(f, &step.comments)?;
-            let call = self.step_text(step);
-            match &step.expect {
-                Some(expect) => {
-                    let width = EXPECT_COLUMN - 1;
-                    writeln!(f, "{call:width$} -> {}", self.expect_text(expect))?;
-                }
-                None => writeln!(f, "{call}")?,
+        write_comments(f, "", &self.header)?;
+        for (number, step) in self.steps.iter().enumerate() {
+            let Some(_) = step.block else {
+                write_comments(f, "", &step.comments)?;
+                self.write_step(f, step, COLUMN)?;
+                continue;
+            };
+            let block = self.block_of(number);
+            if number == block.start {
+                write_comments(f, "", &step.comments)?;
+                writeln!(f, "par {{")?;
+            } else {
+                write_comments(f, INDENT, &step.comments)?;
+            }
+            f.write_str(INDENT)?;
+            let starts = self.steps[block.clone()].iter().any(|step| step.start.is_some());
+            self.write_step(f, step, if starts { BEHIND_STARTS } else { COLUMN })?;
+            if number + 1 == block.end {
+                writeln!(f, "}}")?;
             }
         }
         Ok(())
@@ -29,9 +44,33 @@ impl fmt::Display for Program {
 }
 
 impl Program {
+    fn write_step(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        step: &Step,
+        expect_column: usize,
+    ) -> fmt::Result {
+        let mut line = Line { program: self, step }.to_string();
+        if let Some(start) = step.start {
+            let width = COLUMN - 1;
+            line = format!("{line:width$} {}", Starts(start));
+        }
+        match &step.expect {
+            Some(expect) => {
+                let width = expect_column - 1;
+                writeln!(f, "{line:width$} -> {}", self.expect_text(expect))
+            }
+            None => writeln!(f, "{line}"),
+        }
+    }
+
     /// A step as it stands in the text form, without its expectation.
     pub fn step_text(&self, step: &Step) -> String {
-        Line { program: self, step }.to_string()
+        let line = Line { program: self, step };
+        match step.start {
+            Some(start) => format!("{line} {}", Starts(start)),
+            None => line.to_string(),
+        }
     }
 
     /// An expectation as it stands behind the arrow.
@@ -81,6 +120,14 @@ impl fmt::Display for Line<'_> {
     }
 }
 
+struct Starts(Start);
+
+impl fmt::Display for Starts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_start(f, self.0)
+    }
+}
+
 struct Expected<'a> {
     program: &'a Program,
     expect: &'a Expect,
@@ -92,9 +139,10 @@ impl fmt::Display for Expected<'_> {
     }
 }
 
-fn write_comments(f: &mut fmt::Formatter<'_>, lines: &[String]) -> fmt::Result {
+fn write_comments(f: &mut fmt::Formatter<'_>, indent: &str, lines: &[String]) -> fmt::Result {
     for line in lines {
-        writeln!(f, "{}", if line.is_empty() { "#".to_owned() } else { format!("# {line}") })?;
+        let text = if line.is_empty() { "#".to_owned() } else { format!("# {line}") };
+        writeln!(f, "{indent}{text}")?;
     }
     Ok(())
 }

@@ -6,9 +6,12 @@ const EXAMPLE: &str = include_str!("../../tests/golden/restart.scn");
 /// Every call and every form of expectation.
 const EVERYTHING: &str = include_str!("../../tests/golden/every_call.scn");
 
+/// Blocks in all their forms.
+const BLOCKS: &str = include_str!("../../tests/golden/blocks.scn");
+
 #[test]
 fn what_is_canonical_prints_as_it_was_read() {
-    for text in [EXAMPLE, EVERYTHING, "", "# only a header\n"] {
+    for text in [EXAMPLE, EVERYTHING, BLOCKS, "", "# only a header\n"] {
         let program = parse(text).unwrap_or_else(|error| panic!("{}", error.render("text", text)));
         assert_eq!(program.validate(), Ok(()));
         assert_eq!(program.to_string(), text);
@@ -148,7 +151,7 @@ fn errors_have_their_place() {
         (
             "close(c) & x",
             10,
-            "found `&`, expected a step: `[TASK:] [NAME =] CALL [-> EXPECTATION]`",
+            "found `&`, expected a step: `[TASK:] [NAME =] CALL [@ START] [-> EXPECTATION]`",
         ),
         ("= 7", 1, "found `=`, expected a call or a task"),
     ] {
@@ -158,6 +161,85 @@ fn errors_have_their_place() {
         error(&format!("{before}# end\n\n")),
         (3, 1, "found a comment at the end, expected a step below it".to_owned())
     );
+}
+
+#[test]
+fn errors_in_blocks_have_their_place() {
+    let before = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\nd = fork()\n\
+        a = spawn open(f0, O_RDONLY)\npar {\n";
+    for (steps, line, column, message) in [
+        ("}", 5, 1, "found `}`, expected a step"),
+        ("close(c)", 4, 1, "found a block without an end, expected `}` on a line below it"),
+        ("par {", 5, 1, "found `par` in the block of line 4, expected a step or `}`"),
+        ("close(c)\n}\n}", 7, 1, "found `}`, expected a step or `par {`"),
+        ("close(c)\n} close(c)", 6, 3, "found `close`, expected the end of the line"),
+        (
+            "close(c)\n# x\n}",
+            7,
+            1,
+            "found a comment at the end of a block, expected a step below it",
+        ),
+        ("b = fork()", 5, 5, "found `fork` in a block, expected it before or behind the block"),
+        ("a", 5, 1, "found an await in a block, expected it before or behind the block"),
+        (
+            "sysctl(max_user_marks, 1)",
+            5,
+            1,
+            "found `sysctl` in a block, expected it before or behind the block",
+        ),
+        (
+            "q = open_queue(c)\nread(q)\nd: read(q)",
+            7,
+            4,
+            "found a variable that another branch of this block binds, expected one from before \
+          the block or of the same branch",
+        ),
+        (
+            "q = open_queue(c)\nb = spawn read(q)",
+            6,
+            5,
+            "found a variable that another branch of this block binds, expected one from before \
+          the block or of the same branch",
+        ),
+        (
+            "b = spawn read(c)\nd: kill(b)",
+            6,
+            4,
+            "found a task that this block makes, expected one from before the block",
+        ),
+        (
+            "close(c)\nclose(c) @ 5ns",
+            6,
+            10,
+            "found a start behind the first step of its branch, expected it at the first step of \
+          that task in the block",
+        ),
+        (
+            "close(c) @ sweep\nd: dup(c) @ sweep",
+            6,
+            11,
+            "found a second sweep, expected one in a program",
+        ),
+        ("close(c) @ 5ns prio 10", 5, 10, "found priority 10, expected 1 to 9"),
+        ("close(c) @ 5ns prio 0", 5, 10, "found priority 0, expected 1 to 9"),
+        ("close(c) @ 5ns prio x", 5, 21, "found `x`, expected a priority, 1 to 9"),
+        (
+            "close(c) @ 5us",
+            5,
+            12,
+            "found `5us`, expected a time from `0ns` to `4294967295ns` or `sweep`",
+        ),
+        ("dup(c)\n}\nclose(c) @ 5ns", 7, 10, "found a start outside a block, expected no `@`"),
+        (
+            "dup(c)\n}\nd: kill(a)",
+            7,
+            1,
+            "found a task, expected no task: nobody makes this step but the executor",
+        ),
+    ] {
+        let text = format!("{before}{steps}\n");
+        assert_eq!(error(&text), (line, column, message.to_owned()), "{steps}");
+    }
 }
 
 #[test]
@@ -179,7 +261,7 @@ fn an_awaited_call_says_what_can_be_expected() {
 
 #[test]
 fn no_text_makes_the_parser_panic() {
-    for text in [EXAMPLE, EVERYTHING] {
+    for text in [EXAMPLE, EVERYTHING, BLOCKS] {
         let chars: Vec<char> = text.chars().collect();
         for cut in 0..chars.len() {
             for put in ['\0', '"', '(', '0', '-', '\\', 'é', '\n'] {
