@@ -25,5 +25,5 @@ mod walk;
 
 pub use kernel::Kernel;
 pub use model::Model;
-pub use observe::{End, Object, Observation, Return, Seen, SeenEvent, Skipped};
+pub use observe::{End, Moment, Object, Observation, Return, Seen, SeenEvent, Skipped};
 pub use violation::{Stop, Violation};

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
 
 use refan_program::{Call, Program, Step, Task};
 
@@ -55,8 +56,12 @@ impl<'a> Model<'a> {
         Self { kernel, program, states: vec![state], foreseen: RefCell::default() }
     }
 
-    /// Judges one step. After an error the model is of no further use.
-    pub fn step(&mut self, step: usize, seen: &Observation) -> Result<(), Stop> {
+    /// Judges one step, or the steps of one block. After an error the model is of no further use.
+    pub fn step(&mut self, steps: Range<usize>, seen: &Observation) -> Result<(), Stop> {
+        let step = steps.start;
+        if self.program.steps.get(step).is_some_and(|step| step.block.is_some()) {
+            return Err(Stop::Unjudgeable("the model does not judge blocks".to_owned()));
+        }
         self.foreseen.take();
         let mut failed = Failed::default();
         let mut reached = Distinct::default();
@@ -259,14 +264,14 @@ fn begin(state: &mut State, cx: &mut Context<'_>) -> Result<(), Stop> {
     let due = obstacle(state, step);
     // A task that has ended may still be on its way to be reaped, asleep in its exit.
     let reaped = of.call.is_none() || of.life != Life::Ended;
-    if cx.seen.skipped != due && reaped {
+    let skipped = cx.seen.skipped(cx.step);
+    if skipped != due && reaped {
         return Err(Stop::Unjudgeable(format!(
-            "the agent says {:?} of {} where the model says {due:?}",
-            cx.seen.skipped,
+            "the agent says {skipped:?} of {} where the model says {due:?}",
             cx.name(actor)
         )));
     }
-    if due.is_some() || cx.seen.skipped.is_some() {
+    if due.is_some() || skipped.is_some() {
         return Ok(());
     }
     match &step.call {

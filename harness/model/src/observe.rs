@@ -1,23 +1,43 @@
-//! What was seen of one step: the model's input beside the program.
+//! What was seen of one step, or of one `par` block: the model's input beside the program.
 
 use std::collections::BTreeSet;
 
 use refan_abi::Event;
 use refan_program::{Path, Task};
 
-/// Everything that happened from the start of a step until nothing ran any more.
+/// Everything that happened from the start of a step or block until nothing ran any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
-    /// The step was not made.
-    pub skipped: Option<Skipped>,
+    /// Steps that were not made, and why.
+    pub skipped: Vec<(usize, Skipped)>,
     /// Calls that returned, of this step or of an earlier one that had blocked.
     pub returns: Vec<Return>,
+    /// Of a block, in which order what happened; else empty.
+    pub order: Vec<Moment>,
     /// Tasks that were made, with their pids as the program's tasks see them.
     pub started: Vec<(Task, i32)>,
     /// Tasks that ended.
     pub ended: Vec<(Task, End)>,
     /// Tasks that are asleep inside a call at the end of the step.
     pub blocked: BTreeSet<Task>,
+}
+
+impl Observation {
+    /// Why a step was not made, if it was not.
+    pub fn skipped(&self, step: usize) -> Option<Skipped> {
+        self.skipped.iter().find(|(skipped, _)| *skipped == step).map(|(_, why)| *why)
+    }
+}
+
+/// Something that happens during a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The call of this step is about to be made.
+    Enter(usize),
+    /// The call of this step has returned.
+    Return(usize),
+    /// This task has ended and is reaped.
+    Ended(Task),
 }
 
 /// Why a step was not made.

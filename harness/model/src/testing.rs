@@ -25,15 +25,18 @@ fn simulate_step(
 ) -> Result<Observation, Stop> {
     let before = model.states[..1].to_vec();
     let mut seen = Observation {
-        skipped: obstacle(&before[0], &program.steps[step]),
+        skipped: obstacle(&before[0], &program.steps[step])
+            .map(|why| (step, why))
+            .into_iter()
+            .collect(),
         ..Observation::default()
     };
-    if let (None, Bind::Task(task)) = (seen.skipped, &program.steps[step].bind) {
+    if let (None, Bind::Task(task)) = (seen.skipped(step), &program.steps[step].bind) {
         seen.started.push((*task, MAIN_PID + i32::from(task.0)));
     }
     loop {
         model.states = before.clone();
-        let Err(stop) = model.step(step, &seen) else { break };
+        let Err(stop) = model.step(step..step + 1, &seen) else { break };
         let lacks = model.foreseen.take();
         match (lacks.back, lacks.asleep) {
             (Some(back), _) => seen.returns.push(back),

@@ -41,14 +41,14 @@ pub(super) enum Outcome<'a> {
 /// How the call stood that a step made, at its end; of an await, the latest call of its task.
 pub(super) fn outcome<'a>(program: &Program, trace: &'a Trace, at: usize) -> Outcome<'a> {
     let step = &program.steps[at];
-    if trace.steps[at].skipped.is_some() {
+    if trace.steps[at].skipped(at).is_some() {
         return Outcome::Skipped;
     }
     let (task, made) = match &step.call {
         Call::Await { task } => {
             let made = (0..at).rev().find(|number| {
                 caller(&program.steps[*number]) == Some(*task)
-                    && trace.steps[*number].skipped.is_none()
+                    && trace.steps[*number].skipped(*number).is_none()
             });
             (*task, made)
         }
@@ -134,19 +134,7 @@ fn fits(trace: &Trace, pattern: &EventPattern, seen: &SeenEvent) -> bool {
 
 /// The expectation of a step as its text form has it.
 fn expectation(program: &Program, step: &Step) -> String {
-    let bare = Step { expect: None, comments: Vec::new(), ..step.clone() };
-    let whole = Program {
-        header: Vec::new(),
-        steps: vec![Step { comments: Vec::new(), ..step.clone() }],
-        ..program.clone()
-    };
-    let text = whole.to_string();
-    let call = whole.step_text(&bare);
-    text.trim_end()
-        .strip_prefix(&call)
-        .unwrap_or(&text)
-        .trim_start_matches([' ', '-', '>'])
-        .to_owned()
+    step.expect.as_ref().map(|expect| program.expect_text(expect)).unwrap_or_default()
 }
 
 /// An outcome in words, as expectations have them.

@@ -49,7 +49,7 @@ pub fn judge(
     let kernel = Kernel { api, restartable, inodes };
     let mut model = Model::new(&kernel, program, trace.main);
     for (step, seen) in trace.steps.iter().enumerate() {
-        match model.step(step, seen) {
+        match model.step(step..step + 1, seen) {
             Ok(()) => {}
             Err(Stop::Broken(violation)) => return Judgement::Broken(violation),
             Err(Stop::Unjudgeable(why)) => {

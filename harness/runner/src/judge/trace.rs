@@ -231,10 +231,11 @@ impl<'a> Reader<'a> {
             return Err(format!("step {} is skipped out of turn", step + 1));
         }
         let mut now = std::mem::take(&mut self.now);
-        now.skipped = Some(match why {
+        let why = match why {
             Skip::Busy => Skipped::Busy,
             Skip::Gone => Skipped::Gone,
-        });
+        };
+        now.skipped.push((step, why));
         // Nothing was looked at: who was blocked still is.
         now.blocked =
             self.trace.steps.last().map_or_else(BTreeSet::new, |last| last.blocked.clone());

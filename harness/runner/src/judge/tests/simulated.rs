@@ -32,7 +32,7 @@ pub(super) fn trace(program: &Program, steps: &[Observation]) -> Vec<Record> {
     let mut calls = vec![0; steps.len()];
     let mut alive = BTreeSet::from([Task::MAIN]);
     for (number, (step, seen)) in program.steps.iter().zip(steps).enumerate() {
-        if let Some(why) = seen.skipped {
+        if let Some(why) = seen.skipped(number) {
             let why = if why == Skipped::Busy { Skip::Busy } else { Skip::Gone };
             records.push(Record::Skipped { step: number as u16, why });
             continue;
