@@ -10,7 +10,6 @@ use xtask::kernel::Progress;
 
 use crate::cli;
 use crate::exit::{Exit, usage};
-use crate::prepare::KVM_MACHINE;
 use crate::steps::Steps;
 
 /// Free space that fetching, unpacking and building two targets takes, in bytes.
@@ -101,8 +100,7 @@ fn mend(report: &Report) -> String {
 /// What a trial says of KVM.
 fn kvm(repository: &Path, cache: &Cache) -> String {
     let tried = || -> Result<Accel> {
-        let profile =
-            Profile::load(&repository.join("vm-images").join(format!("{KVM_MACHINE}.toml")))?;
+        let profile = Profile::load(&repository.join("vm-images/smp.toml"))?;
         Ok(Accel::choose(AccelRequest::Only(Kind::Kvm), &profile, &Qemu::find()?, cache.root())?)
     };
     match tried() {

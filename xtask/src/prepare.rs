@@ -13,6 +13,7 @@ use refan_vm::initramfs::Manifest;
 use refan_vm::{
     Accel, AccelRequest, Kind, Machine, MachineSpec, Profile, Qemu, SharedMemory, snapshot_key,
 };
+use xtask::kernel::configs::Target;
 use xtask::kernel::{self, Configs, Kernel, KernelRequest, NO_SERIES, Progress, Source};
 
 use crate::agent::{self, Binaries};
@@ -25,9 +26,6 @@ const BOOT: Duration = Duration::from_secs(120);
 
 /// The series that is tested unless another is named.
 const DEFAULT_SERIES: &str = "restartable";
-
-/// The machine profile where KVM works.
-pub const KVM_MACHINE: &str = "smp";
 
 /// A prepared machine, and what keeps its parts in the cache while it is used.
 pub struct Ready {
@@ -56,8 +54,10 @@ struct Image {
     declared: Declared,
     /// Name of the API profile.
     api: String,
-    /// Name of the machine profile that its target asks for.
-    machine: String,
+    /// What its target asks for.
+    target: Target,
+    /// Whether it drives more than one processor.
+    smp: bool,
     kernel: Option<Kernel>,
 }
 
@@ -74,7 +74,7 @@ pub fn prepare(repository: &Path, options: &cli::Machine, steps: &Steps) -> Resu
     let initramfs = initramfs(repository, &cache, &binaries.agent)?;
     let api = api(repository, options.api.as_deref().unwrap_or(&image.api))?;
     steps.phase("choose machine and accelerator");
-    let (profile, accel) = machine(repository, options, &image.machine, &qemu, &cache)?;
+    let (profile, accel) = machine(repository, options, &image, &qemu, &cache)?;
     let spec = MachineSpec {
         qemu,
         profile,
@@ -117,19 +117,24 @@ fn image(repository: &Path, options: &cli::Machine, cache: &Cache, steps: &Steps
             description: format!("{} as it is", path.display()),
             path,
             declared: Declared::Nothing,
-            api: target.api,
-            machine: target.machine,
+            api: target.api.clone(),
+            target,
+            // Nothing tells before it runs.
+            smp: true,
             kernel: None,
         });
     }
     let kernel = kernel::ensure_kernel(&request(options), &configs, cache, steps)?;
+    let config = std::fs::read_to_string(kernel.config())
+        .with_context(|| format!("cannot read {}", kernel.config().display()))?;
     Ok(Image {
         path: kernel.vmlinux(),
         digest: kernel.key.to_string(),
         description: kernel.identity.summary(),
         declared: declared(options, kernel.identity.api.is_some()),
-        api: kernel.identity.api.clone().unwrap_or(target.api),
-        machine: target.machine,
+        api: kernel.identity.api.clone().unwrap_or_else(|| target.api.clone()),
+        target,
+        smp: config.lines().any(|line| line == "CONFIG_SMP=y"),
         kernel: Some(kernel),
     })
 }
@@ -160,12 +165,12 @@ fn declared(options: &cli::Machine, series_has_api: bool) -> Declared {
     if series_has_api || tree_as_it_stands { Declared::Present } else { Declared::Absent }
 }
 
-/// The machine profile and what runs it: the profile that is asked for, else several CPUs where KVM
-/// works, else the one that the kernel's target asks for.
+/// The machine profile and what runs it: the profile that is asked for, else the one that the
+/// kernel's target has for KVM where KVM works, else its other one.
 fn machine(
     repository: &Path,
     options: &cli::Machine,
-    of_target: &str,
+    image: &Image,
     qemu: &Qemu,
     cache: &Cache,
 ) -> Result<(Profile, Accel)> {
@@ -177,14 +182,21 @@ fn machine(
     let choose = |profile: &Profile| Accel::choose(request, profile, qemu, cache.root());
     if let Some(name) = &options.machine {
         let profile = profile(repository, name)?;
+        if profile.cpus > 1 && !image.smp {
+            return Err(usage(format!(
+                "the machine {name} has {} processors, and the kernel target {} is built for one; \
+                 --target kasan is built for several",
+                profile.cpus, options.target
+            )));
+        }
         let accel = choose(&profile)?;
         return Ok((profile, accel));
     }
-    let quick = profile(repository, KVM_MACHINE)?;
+    let quick = profile(repository, &image.target.kvm_machine)?;
     let accel = choose(&quick)?;
     match accel.kind {
         Kind::Kvm => Ok((quick, accel)),
-        Kind::Tcg => Ok((profile(repository, of_target)?, accel)),
+        Kind::Tcg => Ok((profile(repository, &image.target.machine)?, accel)),
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Target {
     pub fragments: Vec<String>,
     /// The machine profile that it runs on unless another is asked for.
     pub machine: String,
+    /// The same where KVM works.
+    pub kvm_machine: String,
     /// The API profile that it declares when built with a series that has one.
     pub api: String,
 }
