@@ -1,5 +1,6 @@
 //! The guest's side: PID 1, the executor of programs and the calls that they make.
 
+pub mod accounts;
 pub mod arena;
 pub mod calls;
 pub mod door;

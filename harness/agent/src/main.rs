@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use refan_agent::accounts::Accounts;
 use refan_agent::door::{self, Doorbell};
 use refan_agent::init;
 use refan_agent::limits::Limits;
@@ -30,5 +31,6 @@ fn start() -> Result<Supervisor> {
     let region = Box::leak(Box::new(door::map_region()?));
     panic::report_to(region);
     let doorbell = Doorbell::open()?;
-    Ok(Supervisor { doorbell, region, log: KernelLog::open()?, limits: Limits::read() })
+    let log = KernelLog::open()?;
+    Ok(Supervisor { doorbell, region, log, limits: Limits::read(), accounts: Accounts::at_boot()? })
 }

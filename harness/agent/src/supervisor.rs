@@ -3,8 +3,10 @@
 use std::ffi::c_void;
 
 use refan_abi::ApiValues;
+use refan_program::Program;
 use refan_wire::{GuestRegion, Job, Record};
 
+use crate::accounts::Accounts;
 use crate::arena::ARENA;
 use crate::door::Doorbell;
 use crate::executor::{self, Leavings};
@@ -23,6 +25,8 @@ pub struct Supervisor {
     pub log: KernelLog,
     /// What fanotify's limits were at boot.
     pub limits: Limits,
+    /// What there was in the kernel at boot.
+    pub accounts: Accounts,
 }
 
 /// What the coordinator's process is given.
@@ -89,7 +93,16 @@ impl Supervisor {
             return Leavings::None;
         }
         match executor::wait_for(pid as i32) {
-            Ok(status) if status.exited() => Leavings::from_status(status.exit_status()),
+            Ok(status) if status.exited() => {
+                let leavings = Leavings::from_status(status.exit_status());
+                if leavings == Leavings::None {
+                    match self.accounts.settle(&Program::decode(&order.program)) {
+                        Ok(accounts) => self.record(&accounts),
+                        Err(error) => self.broken(format!("the accounting: {error:#}")),
+                    }
+                }
+                leavings
+            }
             ended => {
                 self.broken(format!("the coordinator ended as {ended:?}"));
                 if let Err(error) = self.limits.restore() {

@@ -11,7 +11,7 @@ mod region;
 
 pub use door::{GATE_PORT, RING_PORT};
 pub use job::Job;
-pub use record::{Data, FileId, Record, Skip, TaskEnd};
+pub use record::{Data, FileId, Leak, Record, Skip, TaskEnd};
 pub use region::{
     GuestRegion, JobError, Region, RegionError, TraceFull, check_answered, decode_trace, format,
     put_job, take_trace,

@@ -105,11 +105,27 @@ pub enum Record {
         /// When.
         at: u64,
     },
+    /// After the end: what the program has left in the kernel.
+    Accounts {
+        /// What is there that was not, or the other way round.
+        leaks: Vec<Leak>,
+    },
     /// The agent could not do its own work; the run says nothing about the kernel.
     Broken {
         /// What was tried on what, and how it failed.
         what: String,
     },
+}
+
+/// A count that is not what it was before the program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leak {
+    /// What is counted.
+    pub what: String,
+    /// How many there were.
+    pub before: u64,
+    /// How many there are.
+    pub after: u64,
 }
 
 /// What a call wrote to the caller's memory.

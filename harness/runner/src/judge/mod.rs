@@ -13,7 +13,7 @@ mod tests;
 
 use refan_abi::ApiValues;
 use refan_model::{Kernel, Model, Stop, Violation};
-use refan_program::{Expect, Program};
+use refan_program::{Expect, Program, Rule};
 use refan_wire::Record;
 
 pub use history::history;
@@ -65,10 +65,27 @@ pub fn judge(
     if let Some(violation) = expect::first_failure(program, &trace) {
         return Judgement::Broken(violation);
     }
+    if let Some(violation) = leaked(program, &trace) {
+        return Judgement::Broken(violation);
+    }
     match trace.fault {
         Some(fault) => Judgement::Unjudgeable(fault),
         None => Judgement::Held,
     }
+}
+
+/// Holds what the program left behind against S3, which leaves nothing.
+fn leaked(program: &Program, trace: &Trace) -> Option<Violation> {
+    const S3: Rule = Rule::named('S', 3);
+    let leaks = trace.leaks.as_ref().filter(|leaks| !leaks.is_empty())?;
+    let counts = leaks.iter().map(|leak| format!("{} {}", leak.after, leak.what));
+    let before = leaks.iter().map(|leak| format!("{} {}", leak.before, leak.what));
+    Some(Violation {
+        rule: S3,
+        step: program.steps.len().saturating_sub(1),
+        allowed: format!("after the program {}", before.collect::<Vec<_>>().join(", ")),
+        observed: counts.collect::<Vec<_>>().join(", "),
+    })
 }
 
 /// Whether the program asks for the feature as one who means to use it: a scenario that expects an

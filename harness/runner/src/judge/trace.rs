@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use refan_abi::Events;
 use refan_model::{End, Object, Observation, Return, Seen, SeenEvent, Skipped};
 use refan_program::{Call, Path, Program, Task};
-use refan_wire::{Data, FileId, Record, Skip, TaskEnd};
+use refan_wire::{Data, FileId, Leak, Record, Skip, TaskEnd};
 
 /// A trace, as far as it makes sense.
 #[derive(Debug, Default)]
@@ -20,6 +20,8 @@ pub(super) struct Trace {
     pub pids: BTreeMap<Task, i32>,
     /// Tasks that did not end when they were killed after the last step.
     pub stuck: Option<BTreeSet<Task>>,
+    /// What the program left in the kernel, once that was counted.
+    pub leaks: Option<Vec<Leak>>,
     /// Why the trace is not that of a whole run.
     pub fault: Option<String>,
 }
@@ -84,6 +86,12 @@ impl<'a> Reader<'a> {
         if let Record::Broken { what } = record {
             return Err(format!("the agent could not do its work: {what}"));
         }
+        if let (Record::Accounts { leaks, .. }, true, None) =
+            (record, self.ended, &self.trace.leaks)
+        {
+            self.trace.leaks = Some(leaks.clone());
+            return Ok(());
+        }
         if self.ended || self.trace.stuck.is_some() {
             return Err("something follows the end".to_owned());
         }
@@ -92,6 +100,7 @@ impl<'a> Reader<'a> {
         }
         match record {
             Record::Probe { .. } => Err("an answer to a probe".to_owned()),
+            Record::Accounts { .. } => Err("the accounting precedes the end".to_owned()),
             Record::Begin { .. } if self.begun => Err("a second beginning".to_owned()),
             Record::Begin { .. } => {
                 self.begun = true;
@@ -292,10 +301,11 @@ impl<'a> Reader<'a> {
         if !self.begun {
             return Some("the trace is empty".to_owned());
         }
-        if self.ended || self.trace.stuck.is_some() {
+        if self.trace.leaks.is_some() || self.trace.stuck.is_some() {
             return None;
         }
         Some(match self.step() {
+            None if self.ended => "the trace has no accounting".to_owned(),
             Some(step) => format!("the trace breaks off in step {}", step + 1),
             None => "the trace breaks off after the last step".to_owned(),
         })

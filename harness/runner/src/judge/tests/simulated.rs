@@ -75,6 +75,7 @@ pub(super) fn trace(program: &Program, steps: &[Observation]) -> Vec<Record> {
         records.push(Record::TaskEnded { task: task.0, at: 0, end: TaskEnd::Signaled(9) });
     }
     records.push(Record::End { at: 0 });
+    records.push(Record::Accounts { leaks: Vec::new() });
     records
 }
 

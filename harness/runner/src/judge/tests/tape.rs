@@ -196,6 +196,7 @@ impl Tape {
         }
         let at = self.now();
         self.records.push(Record::End { at });
+        self.records.push(Record::Accounts { leaks: Vec::new() });
         self
     }
 

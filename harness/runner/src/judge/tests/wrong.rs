@@ -3,6 +3,7 @@
 use refan_abi::Errno;
 use refan_model::Seen;
 use refan_program::parse;
+use refan_wire::{Leak, Record};
 
 use super::simulated::{simulated, trace};
 use super::tape::API;
@@ -117,4 +118,20 @@ fn shutdown() {
     last(&format!("{WATCH}close(c)\npoll(q)\n"), 0, "S2");
     last(&format!("{WATCH}close(c)\nwrite(q, 3, ALLOW)\n"), 8, "S2");
     last(&format!("{WATCH}close(c)\nfionread(q)\n"), 24, "S2");
+}
+
+#[test]
+fn what_is_left_behind() {
+    let program = parse(WATCH).expect("a program");
+    let mut records = trace(&program, &simulated(&program));
+    let leak = Leak { what: "groups of user 0".to_owned(), before: 0, after: 1 };
+    let accounts = records.last_mut().expect("the accounting");
+    *accounts = Record::Accounts { leaks: vec![leak] };
+    match judge(&program, &records, API, true) {
+        Judgement::Broken(violation) => assert_eq!(violation.rule.to_string(), "S3"),
+        other => panic!("{other:?}"),
+    }
+    records.pop();
+    let judgement = judge(&program, &records, API, true);
+    assert!(matches!(judgement, Judgement::Unjudgeable(_)), "{judgement:?}");
 }

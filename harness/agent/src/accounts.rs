@@ -1,0 +1,223 @@
+//! The accounting: what a program that is over has left in the kernel (rule S3).
+//!
+//! A program's tasks are reaped and its file systems unmounted when it is over. What then differs
+//! from before is a leak: open files, live objects of `fs/notify` by the place that allocated them
+//! (exact, `/proc/allocinfo`, where the kernel has `CONFIG_MEM_ALLOC_PROFILING`), and what counts
+//! against a user's limits of groups and marks.
+//!
+//! Deferred work may still be on its way. So a difference is looked at again, each time after such
+//! work was driven, until it is gone; only one that outlasts [`PATIENCE`] is a leak.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use refan_abi::{EventMask, InitFlags, MarkFlags};
+use refan_program::{Call, Program, Sysctl};
+use refan_wire::{Leak, Record};
+
+use crate::sys::{self, sys};
+
+/// How long deferred work may take, in guest time. Objects that are freed after a grace period in
+/// bulk wait for 5 s (`KFREE_DRAIN_JIFFIES` in mm/slab_common.c).
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The first pause between two looks; each further one is twice as long.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// What there is in the kernel, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accounts(BTreeMap<String, u64>);
+
+impl Accounts {
+    /// What there is before the first program, once what stays for good has been made.
+    pub fn at_boot() -> Result<Self> {
+        count_of_user(ROOT)?;
+        drive();
+        Self::read()
+    }
+
+    fn read() -> Result<Self> {
+        let text = fs::read_to_string("/proc/sys/fs/file-nr").context("reading file-nr")?;
+        let files = text.split_whitespace().next().and_then(|files| files.parse().ok());
+        let files = files.with_context(|| format!("file-nr says {text:?}"))?;
+        let mut accounts = BTreeMap::from([("open files".to_owned(), files)]);
+        match fs::read_to_string("/proc/allocinfo") {
+            Ok(text) => accounts.extend(allocations(&text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).context("reading /proc/allocinfo"),
+        }
+        Ok(Self(accounts))
+    }
+
+    /// Holds what there is after a program against what there was before.
+    pub fn settle(&self, program: &Program) -> Result<Record> {
+        let mut leaks = Vec::new();
+        for user in users(program) {
+            if let Some(leak) = await_none(|| Ok(count_of_user(user)?.into_iter().collect()))? {
+                leaks.extend(leak);
+            }
+        }
+        leaks.extend(await_none(|| Ok(self.differences(&Self::read()?)))?.unwrap_or_default());
+        Ok(Record::Accounts { leaks })
+    }
+
+    fn differences(&self, now: &Self) -> Vec<Leak> {
+        let names: BTreeSet<&String> = self.0.keys().chain(now.0.keys()).collect();
+        let of = |accounts: &Self, name: &String| accounts.0.get(name).copied().unwrap_or(0);
+        names
+            .into_iter()
+            .map(|name| Leak { what: name.clone(), before: of(self, name), after: of(now, name) })
+            .filter(|leak| leak.before != leak.after)
+            .collect()
+    }
+}
+
+/// Looks until there is nothing left, or for as long as deferred work may take; then it returns
+/// what is there.
+fn await_none(look: impl Fn() -> Result<Vec<Leak>>) -> Result<Option<Vec<Leak>>> {
+    let begin = sys::now();
+    let mut pause = PAUSE;
+    loop {
+        let leaks = look()?;
+        if leaks.is_empty() {
+            return Ok(None);
+        }
+        if u128::from(sys::now() - begin) > PATIENCE.as_nanos() {
+            return Ok(Some(leaks));
+        }
+        drive();
+        std::thread::sleep(pause);
+        pause *= 2;
+    }
+}
+
+/// Makes and closes a group, which waits for the reaper of marks (`fsnotify_destroy_group`). A
+/// failure to make one is [`count_of_user`]'s to tell.
+fn drive() {
+    let class = InitFlags::CLASS_NOTIF.bits();
+    // SAFETY: no pointers; the fd is this function's alone.
+    unsafe {
+        let group = sys!(libc::SYS_fanotify_init, class, libc::O_RDONLY);
+        if group >= 0 {
+            sys!(libc::SYS_close, group);
+        }
+    }
+}
+
+const ROOT: u32 = 0;
+
+/// The users whose groups and marks a program can have made.
+fn users(program: &Program) -> BTreeSet<u32> {
+    let others = program.steps.iter().filter_map(|step| match step.call.innermost() {
+        Call::Setuid { uid } => Some(u32::from(*uid)),
+        _ => None,
+    });
+    others.chain([ROOT]).collect()
+}
+
+/// Whether anything counts against the user's limits: with a limit of one group and one mark, one
+/// of each can be made just when nothing does (`inc_ucount` in kernel/ucount.c).
+fn count_of_user(user: u32) -> Result<Option<Leak>> {
+    let limits = [Sysctl::MaxUserGroups, Sysctl::MaxUserMarks].map(limit_file);
+    let mut saved = Vec::new();
+    for path in limits {
+        let value = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        fs::write(&path, "1").with_context(|| format!("writing {path}"))?;
+        saved.push((path, value));
+    }
+    // Of the effective user alone; the real one remains, and with it the way back.
+    set_effective_user(user)?;
+    let (group, mark) = make_group_and_mark(user);
+    set_effective_user(ROOT)?;
+    for (path, value) in saved {
+        fs::write(&path, value).with_context(|| format!("writing {path}"))?;
+    }
+    let leak = |what: &str| Leak { what: format!("{what} of user {user}"), before: 0, after: 1 };
+    match (group, mark) {
+        (group, _) if group == -i64::from(libc::EMFILE) => Ok(Some(leak("groups"))),
+        (_, mark) if mark == -i64::from(libc::ENOSPC) => Ok(Some(leak("marks"))),
+        (group, 0) if group >= 0 => Ok(None),
+        (group, mark) => {
+            bail!("counting groups and marks: making one each returned {group} and {mark}")
+        }
+    }
+}
+
+fn limit_file(limit: Sysctl) -> String {
+    format!("/proc/sys/fs/fanotify/{}", limit.name())
+}
+
+fn set_effective_user(user: u32) -> Result<()> {
+    // SAFETY: no pointers. PID 1 has one thread.
+    match unsafe { sys!(libc::SYS_setresuid, u32::MAX, user, u32::MAX) } {
+        0 => Ok(()),
+        error => bail!("becoming user {user}: setresuid returned {error}"),
+    }
+}
+
+/// Makes a group with a mark on the root folder and closes it: what the two calls returned. Only
+/// groups that report no fds are any user's to make (`fanotify_init(2)`).
+fn make_group_and_mark(user: u32) -> (i64, i64) {
+    let report = if user == ROOT { InitFlags::empty() } else { InitFlags::REPORT_FID };
+    let flags = (InitFlags::CLASS_NOTIF | report).bits();
+    let (add, mask) = (MarkFlags::ADD.bits(), EventMask::OPEN.bits());
+    // SAFETY: no pointers but one to a constant C string; the fd is this function's alone.
+    unsafe {
+        let group = sys!(libc::SYS_fanotify_init, flags, libc::O_RDONLY);
+        if group < 0 {
+            return (group, 0);
+        }
+        let path = c"/".as_ptr();
+        let mark = sys!(libc::SYS_fanotify_mark, group, add, mask, libc::AT_FDCWD, path);
+        sys!(libc::SYS_close, group);
+        (group, mark)
+    }
+}
+
+/// Live objects of `fs/notify` by the place that allocated them: `BYTES CALLS FILE:LINE func:NAME`
+/// (Documentation/mm/allocation-profiling.rst).
+fn allocations(text: &str) -> impl Iterator<Item = (String, u64)> {
+    text.lines().filter_map(|line| {
+        let (_, rest) = line.trim_start().split_once(' ')?;
+        let (objects, place) = rest.trim_start().split_once(' ')?;
+        let place = place.trim();
+        place.starts_with("fs/notify/").then_some(())?;
+        Some((place.to_owned(), objects.parse().ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_counted_by_place() {
+        let text = "allocinfo - version: 2.0\n#     <size>  <calls> <tag info>\n\
+            \x20       4096        1 fs/exec.c:1 func:a\n\
+            \x20        128        2 fs/notify/mark.c:9 func:b\n\
+            \x20          0        0 fs/notify/group.c:7 func:c\n";
+        let found: Vec<(String, u64)> = allocations(text).collect();
+        let expected = [("fs/notify/mark.c:9 func:b", 2), ("fs/notify/group.c:7 func:c", 0)];
+        assert_eq!(found, expected.map(|(place, count)| (place.to_owned(), count)));
+    }
+
+    #[test]
+    fn what_differs_is_a_leak() {
+        let accounts = |pairs: &[(&str, u64)]| {
+            Accounts(pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect())
+        };
+        let before = accounts(&[("a", 1), ("b", 2)]);
+        let after = accounts(&[("a", 1), ("b", 3), ("c", 1)]);
+        let leak = |what: &str, before, after| Leak { what: what.to_owned(), before, after };
+        assert_eq!(before.differences(&after), [leak("b", 2, 3), leak("c", 0, 1)]);
+        assert_eq!(before.differences(&before), []);
+    }
+
+    #[test]
+    fn every_user_of_a_program_is_counted() {
+        let program = refan_program::parse("d = fork()\nd: setuid(5)\n").expect("a program");
+        assert_eq!(users(&program), BTreeSet::from([0, 5]));
+    }
+}
