@@ -46,6 +46,11 @@ pub enum Command {
         #[command(flatten)]
         machine: Machine,
     },
+    /// The rules of the contract, with the scenarios and mutants that stand for each
+    ///
+    /// A rule without two scenarios is a hole and ends in status 1.
+    #[command(after_help = "Example:\n  cargo xtask rules --json | jq .rule")]
+    Rules(Rules),
     /// What CI runs, the same at a desk
     #[command(subcommand)]
     Ci(Ci),
@@ -174,6 +179,17 @@ pub struct Measure {
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,
+}
+
+/// `rules`.
+#[derive(Debug, Args)]
+pub struct Rules {
+    /// One JSON object a line
+    #[arg(long, conflicts_with = "write")]
+    pub json: bool,
+    /// Write the table into docs/rules.md
+    #[arg(long)]
+    pub write: bool,
 }
 
 /// `ci`.

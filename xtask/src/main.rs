@@ -10,6 +10,7 @@ mod kernel_command;
 mod mutants;
 mod prepare;
 mod report;
+mod rules;
 mod select;
 mod steps;
 mod test;
@@ -46,6 +47,7 @@ fn run(cli: &cli::Cli) -> Result<Exit> {
         cli::Command::Bench(cli::Bench::Boot(measure)) => bench::boot(&repository, measure),
         cli::Command::Bench(cli::Bench::Restore(measure)) => bench::restore(&repository, measure),
         cli::Command::Mutants { names, machine } => mutants::run(&repository, names, machine),
+        cli::Command::Rules(arguments) => rules::run(&repository, arguments),
         cli::Command::Ci(cli::Ci::Pr { install_deps }) => ci::pr(&repository, *install_deps),
     }
 }

@@ -1,5 +1,6 @@
 //! `mutants`: kernels with one seeded bug each, and which scenario sees it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -34,24 +35,22 @@ enum Fate {
 
 /// Runs the suites against the mutants that are named, or all.
 pub fn run(repository: &Path, names: &[String], machine: &cli::Machine) -> Result<Exit> {
-    let folder = repository.join("kernel-configs/mutants");
-    let all = all(&folder)?;
-    if let Some(unknown) = names.iter().find(|name| !all.contains(name)) {
-        return Err(usage(format!("`{unknown}` is no mutant; mutants: {}", all.join(", "))));
+    let all = all(repository)?;
+    if let Some(unknown) = names.iter().find(|name| !all.contains_key(*name)) {
+        let known: Vec<&str> = all.keys().map(String::as_str).collect();
+        return Err(usage(format!("`{unknown}` is no mutant; mutants: {}", known.join(", "))));
     }
-    let chosen = if names.is_empty() { &all } else { names };
     let scenarios = select::scenarios(repository, &[])?;
     let mut exit = Exit::Held;
-    for name in chosen {
-        let breaks = breaks(&folder, name)?;
+    for (name, breaks) in all.iter().filter(|(name, _)| names.is_empty() || names.contains(name)) {
         let begun = Instant::now();
         let fate = one(repository, name, machine, &scenarios)?;
         let took = seconds(begun.elapsed());
         match fate {
-            Fate::Killed(outcomes) => print_kill(name, &breaks, &outcomes, &took),
+            Fate::Killed(outcomes) => print_kill(name, breaks, &outcomes, &took),
             Fate::Refused(why) => println!("  refused   {name} ({took}): {why}"),
             Fate::Survived => {
-                println!("  SURVIVED  {name} ({took}): breaks {}", list(&breaks));
+                println!("  SURVIVED  {name} ({took}): breaks {}", list(breaks));
                 exit = Exit::Broken;
             }
         }
@@ -101,22 +100,23 @@ fn list(rules: &[Rule]) -> String {
     rules.iter().map(Rule::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn all(folder: &Path) -> Result<Vec<String>> {
+/// Every mutant by name, with the rules that it breaks.
+pub fn all(repository: &Path) -> Result<BTreeMap<String, Vec<Rule>>> {
+    let folder = repository.join("kernel-configs/mutants");
     let entries =
-        std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
-    let mut names = Vec::new();
+        std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let mut all = BTreeMap::new();
     for entry in entries {
         let entry = entry.with_context(|| format!("cannot list {}", folder.display()))?;
-        names.push(entry.file_name().to_string_lossy().into_owned());
+        let name = entry.file_name().to_string_lossy().into_owned();
+        all.insert(name, breaks(&entry.path().join("series.toml"))?);
     }
-    names.sort();
-    Ok(names)
+    Ok(all)
 }
 
-fn breaks(folder: &Path, name: &str) -> Result<Vec<Rule>> {
-    let file = folder.join(name).join("series.toml");
-    let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("cannot read {}", file.display()))?;
+fn breaks(file: &Path) -> Result<Vec<Rule>> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mutant: Mutant =
         toml::from_str(&text).with_context(|| format!("{} is no mutant", file.display()))?;
     let rule = |rule: &String| {
@@ -133,9 +133,9 @@ mod tests {
 
     #[test]
     fn every_mutant_names_the_rules_that_it_breaks() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs/mutants");
-        for name in all(&folder).expect("mutants") {
-            assert!(!breaks(&folder, &name).expect("rules").is_empty(), "{name}");
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for (name, breaks) in all(&repository).expect("mutants") {
+            assert!(!breaks.is_empty(), "{name}");
         }
     }
 }
