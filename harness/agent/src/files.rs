@@ -1,6 +1,6 @@
 //! The files of a program and where they are.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path as FsPath, PathBuf};
@@ -14,6 +14,11 @@ use crate::elf;
 pub const TMPFS: &str = "/t";
 /// Where a run mounts the file system of its `ext` files.
 pub const EXT4: &str = "/e";
+
+/// Where debugfs is, on a kernel that has it.
+pub const DEBUGFS: &str = "/debug";
+/// Coverage of tasks.
+pub const KCOV: &CStr = c"/debug/kcov";
 
 /// Where a file of a program is.
 pub fn location(path: Path) -> PathBuf {

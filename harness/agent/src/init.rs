@@ -11,16 +11,20 @@ use rustix::mount::MountFlags;
 
 use crate::files;
 
-/// Mounts the kernel's file systems and makes the folders that runs mount theirs on. A kernel
-/// without sysfs has none.
+/// Mounts the kernel's file systems and makes the folders that runs mount theirs on. Not every kernel
+/// has sysfs and debugfs.
 pub fn mount_all() -> Result<()> {
-    let mounts: [(&str, &CStr); 3] =
-        [("/proc", c"proc"), ("/sys", c"sysfs"), ("/dev", c"devtmpfs")];
+    let mounts: [(&str, &CStr); 4] = [
+        ("/proc", c"proc"),
+        ("/sys", c"sysfs"),
+        ("/dev", c"devtmpfs"),
+        (files::DEBUGFS, c"debugfs"),
+    ];
     for (at, kind) in mounts {
         make_folder(at)?;
         let doing = || format!("mounting {} on {at}", kind.to_string_lossy());
         match rustix::mount::mount(kind, at, kind, MountFlags::empty(), None) {
-            Err(Errno::NODEV) if kind == c"sysfs" => {}
+            Err(Errno::NODEV) if kind == c"sysfs" || kind == c"debugfs" => {}
             mounted => mounted.with_context(doing)?,
         }
     }

@@ -1,12 +1,15 @@
 //! What the coordinator and the tasks of one run share.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 
 use refan_abi::ApiValues;
-use refan_program::{Fd, Program, Task, Var};
+use refan_program::{Fd, Program, Step, Task, Var};
 use refan_wire::{GuestRegion, Record};
 
 use crate::futex;
+use crate::gate::Gate;
+use crate::kcov::Coverage;
 
 /// One run of a program.
 pub struct Run<'a> {
@@ -16,6 +19,8 @@ pub struct Run<'a> {
     pub program: Program,
     /// One for each task of the program.
     pub slots: Vec<Slot>,
+    /// What the branches of a block begin by.
+    pub gate: Gate,
     region: &'a GuestRegion,
     vars: Vec<AtomicI32>,
     trace_full: AtomicBool,
@@ -26,7 +31,8 @@ impl<'a> Run<'a> {
     pub fn new(region: &'a GuestRegion, api: ApiValues, program: Program) -> Self {
         let slots = program.tasks.iter().map(|_| Slot::default()).collect();
         let vars = program.vars.iter().map(|_| AtomicI32::new(-1)).collect();
-        Self { api, program, slots, region, vars, trace_full: AtomicBool::new(false) }
+        let gate = Gate::default();
+        Self { api, program, slots, gate, region, vars, trace_full: AtomicBool::new(false) }
     }
 
     /// Writes a record, or notes that there is no room for it.
@@ -58,6 +64,21 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The base of a block: the task of the first branch without a start. None in a block without
+    /// starts, where nobody preempts.
+    pub fn base_of(&self, block: Range<usize>) -> Option<Task> {
+        let steps = &self.program.steps[block];
+        let starts = |task| {
+            let mut own = steps.iter().filter(|step| step.caller() == Some(task));
+            own.next().is_some_and(|first| first.start.is_some())
+        };
+        let mut callers = steps.iter().filter_map(Step::caller);
+        steps
+            .iter()
+            .any(|step| step.start.is_some())
+            .then(|| callers.find(|task| !starts(*task)))?
+    }
+
     /// The slot of a task, which is one of this program's.
     pub fn slot(&self, task: Task) -> &Slot {
         &self.slots[usize::from(task.0)]
@@ -75,6 +96,12 @@ pub struct Slot {
     pub outer_pid: AtomicI32,
     /// Its user.
     pub uid: AtomicU32,
+    /// Whether it was sent SIGKILL.
+    pub killed: AtomicBool,
+    /// Address of its [`Coverage`], once it is watched; else 0.
+    coverage: AtomicUsize,
+    /// How many places it has passed at the end of its branch of a block; before that 0.
+    pub passed: AtomicUsize,
 }
 
 /// What a task is doing, as it says itself.
@@ -86,15 +113,33 @@ pub enum State {
     Calling,
     /// It has written that and makes no further calls of the program: it is about to exit.
     Leaving,
+    /// It has an order, and waits for the time at which its branch of a block begins.
+    Armed,
 }
 
 impl Slot {
+    /// What is seen of the task, if it is watched.
+    pub fn coverage(&self) -> Option<Coverage> {
+        // SAFETY: the coordinator unmaps buffers when no task is left.
+        unsafe { Coverage::at(self.coverage.load(Ordering::Acquire)) }
+    }
+
+    /// Watches the calling task, whose slot it is, from now on if that is possible.
+    pub fn watch(&self) {
+        if self.coverage().is_none()
+            && let Some(coverage) = Coverage::begin()
+        {
+            self.coverage.store(coverage.address(), Ordering::Release);
+        }
+    }
+
     /// What the task is doing.
     pub fn state(&self) -> State {
         match self.state.load(Ordering::Acquire) {
             0 => State::Idle,
             1 => State::Calling,
-            _ => State::Leaving,
+            2 => State::Leaving,
+            _ => State::Armed,
         }
     }
 
@@ -108,13 +153,18 @@ impl Slot {
         self.step.load(Ordering::Acquire) as u16
     }
 
+    /// Notes the step that the task makes now.
+    pub fn set_step(&self, step: u16) {
+        self.step.store(step.into(), Ordering::Release);
+    }
+
     /// Notes the step that a task that is about to be made will make; it waits for no order.
     pub fn preset(&self, step: u16) {
-        self.step.store(step.into(), Ordering::Release);
+        self.set_step(step);
         self.set_state(State::Calling);
     }
 
-    /// Orders an idle task to make a step.
+    /// Orders an idle task to make a step, or the branch of a block that begins with it.
     pub fn order(&self, step: u16) {
         self.preset(step);
         futex::wake(&self.state);

@@ -11,12 +11,15 @@
 //! A task starts with an empty table of file descriptors, so the first fd of a program is 0.
 
 use std::ffi::c_void;
+use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 use refan_abi::Events;
 use refan_program::{Bind, Call, Fd, Path, Program, Step, Task};
 use refan_wire::{Data, Record};
 
 use crate::calls;
+use crate::kcov::Coverage;
 use crate::run::{Run, State};
 use crate::stack::Stack;
 use crate::sys::{self, sys};
@@ -84,9 +87,9 @@ extern "C" fn be(birth: *mut c_void) -> i32 {
     }
     // SAFETY: no pointers.
     let pid = unsafe { sys!(libc::SYS_getpid) } as i32;
-    slot.pid.store(pid, std::sync::atomic::Ordering::Release);
+    slot.pid.store(pid, Ordering::Release);
     if origin == Origin::Forked {
-        slot.outer_pid.store(calls::outer_pid(), std::sync::atomic::Ordering::Release);
+        slot.outer_pid.store(calls::outer_pid(), Ordering::Release);
     }
     if let Origin::Spawned { spawner } = origin
         && let Err(what) = inherit(run, slot.step(), spawner)
@@ -96,13 +99,13 @@ extern "C" fn be(birth: *mut c_void) -> i32 {
     }
     run.record(&Record::TaskStarted { task: task.0, pid });
     if let Origin::Spawned { .. } = origin {
-        make_step(run, task, slot.step());
+        make_steps(run, task, slot.step());
         slot.set_state(State::Leaving);
         sys::exit(0);
     }
     loop {
         let step = slot.next_order();
-        make_step(run, task, step);
+        make_steps(run, task, step);
         slot.done();
     }
 }
@@ -112,7 +115,6 @@ extern "C" fn be(birth: *mut c_void) -> i32 {
 /// `pidfd_getfd(2)` copies each straight from one table to the other: no message in a socket and
 /// no third table ever holds a reference.
 fn inherit(run: &Run<'_>, step: u16, spawner: Task) -> Result<(), String> {
-    use std::sync::atomic::Ordering;
     let Some(step) = run.program.steps.get(usize::from(step)) else { return Ok(()) };
     let numbers = handed_over(run, step.call.innermost());
     let from = run.slot(spawner);
@@ -178,16 +180,73 @@ fn handed_over(run: &Run<'_>, call: &Call) -> Vec<i32> {
     numbers
 }
 
-/// Makes a step's call, with the records before and after it.
-fn make_step(run: &Run<'_>, task: Task, index: u16) {
+/// Makes a step, or the branch of a block that begins with it.
+fn make_steps(run: &Run<'_>, task: Task, index: u16) {
     let Some(step) = run.program.steps.get(usize::from(index)) else { return };
-    run.record(&Record::Enter { step: index, task: task.0, at: sys::now() });
+    if step.block.is_none() {
+        enter(run, task, index);
+        return make_call(run, task, index, step);
+    }
+    let slot = run.slot(task);
+    // A branch without a start is at its call's entry when its time has come.
+    if step.start.is_none() {
+        enter(run, task, index);
+    }
+    let block = run.program.block_of(index.into());
+    let base = run.base_of(block.clone());
+    if base == Some(task) {
+        slot.watch();
+        slot.passed.store(0, Ordering::Release);
+    }
+    slot.set_state(State::Armed);
+    run.gate.wait(step.start, || slot.coverage().into_iter().for_each(Coverage::reset));
+    slot.set_state(State::Calling);
+    if step.start.is_some() {
+        if let Some(coverage) = base.and_then(|base| run.slot(base).coverage()) {
+            let places = coverage.count() as u32;
+            run.record(&Record::Preempts { step: index, places });
+        }
+        enter(run, task, index);
+    }
+    make_call(run, task, index, step);
+    make_rest(run, task, index, block);
+    if base == Some(task)
+        && let Some(coverage) = slot.coverage()
+    {
+        slot.passed.store(coverage.count(), Ordering::Release);
+    }
+}
+
+/// Makes the steps of a branch behind its first one.
+fn make_rest(run: &Run<'_>, task: Task, index: u16, block: Range<usize>) {
+    let slot = run.slot(task);
+    for later in usize::from(index) + 1..block.end {
+        let step = &run.program.steps[later];
+        if !run.gate.is_open(step.block) {
+            // An earlier call of the branch was still blocked when everything else had come to rest.
+            return;
+        }
+        if step.caller() == Some(task) {
+            slot.set_step(later as u16);
+            enter(run, task, later as u16);
+            make_call(run, task, later as u16, step);
+        }
+    }
+}
+
+fn enter(run: &Run<'_>, task: Task, step: u16) {
+    run.record(&Record::Enter { step, task: task.0, at: sys::now() });
+}
+
+/// Makes a step's call, with the record behind it.
+fn make_call(run: &Run<'_>, task: Task, index: u16, step: &Step) {
     let (ret, data) = match step.call.innermost() {
         Call::Exit => {
             run.slot(task).set_state(State::Leaving);
             sys::exit(0)
         }
         Call::Fork => (fork(run, &step.bind), Data::None),
+        Call::Kill { task: victim } => (kill(run, *victim), Data::None),
         call => calls::make(run, task, call),
     };
     // A spawned task's fds are its own: what it is returned binds nothing.
@@ -200,6 +259,25 @@ fn fork(run: &Run<'_>, bind: &Bind) -> i64 {
     let Bind::Task(task) = bind else { return -i64::from(libc::EINVAL) };
     // SAFETY: the coordinator keeps the run until every task has ended.
     unsafe { start(run, *task, Origin::Forked) }.min(0)
+}
+
+/// 0, or -errno. A task that has ended, or was never made, cannot be told from one that ends just
+/// now: it is killed as well.
+fn kill(run: &Run<'_>, victim: Task) -> i64 {
+    let slot = run.slot(victim);
+    let pid = slot.pid.load(Ordering::Acquire);
+    if pid <= 0 {
+        return 0;
+    }
+    // SAFETY: no pointers. Pids are not used again within a run.
+    match unsafe { sys!(libc::SYS_kill, pid, libc::SIGKILL) } {
+        0 => {
+            slot.killed.store(true, Ordering::Release);
+            0
+        }
+        gone if gone == -i64::from(libc::ESRCH) => 0,
+        error => error,
+    }
 }
 
 fn bind(run: &Run<'_>, step: &Step, ret: i64, data: &Data) {
@@ -237,7 +315,6 @@ mod tests {
     use super::*;
     use refan_abi::ApiValues;
     use refan_wire::GuestRegion;
-    use std::sync::atomic::Ordering;
 
     const TRACE_AT: usize = 1 << 20;
 

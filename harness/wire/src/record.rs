@@ -70,6 +70,38 @@ pub enum Record {
         /// What it wrote to the caller's memory.
         data: Data,
     },
+    /// The branches of a block begin.
+    Instant {
+        /// The block's first step.
+        step: u16,
+        /// The instant from which their offsets count.
+        at: u64,
+    },
+    /// Since the instant of a block all who could run have come to rest, but for branches whose start
+    /// has not come: so long are the branches without a start. With several processors it says
+    /// nothing.
+    Rested {
+        /// The block's first step.
+        step: u16,
+        /// When it was seen.
+        at: u64,
+    },
+    /// A branch with a start begins: how far the block's base had come, which it preempts on a
+    /// machine of one processor. The *base* is the first branch without a start; a kernel with KCOV
+    /// tells the places that it passes from the entry of its first call on.
+    Preempts {
+        /// The first step of the branch that begins.
+        step: u16,
+        /// How many places the base had passed.
+        places: u32,
+    },
+    /// The places that a block's base has passed, in order: the low halves of kernel addresses.
+    Path {
+        /// The first step of the base.
+        step: u16,
+        /// To the end of its last call, or to where it sleeps.
+        places: Vec<u32>,
+    },
     /// A step was not made.
     Skipped {
         /// The step.
@@ -86,9 +118,9 @@ pub enum Record {
         /// How.
         end: TaskEnd,
     },
-    /// After a step: nothing runs any more; each task is idle, gone, or asleep inside its call.
+    /// After a step or a block: nothing runs any more; each task is idle, gone, or asleep inside its call.
     Quiet {
-        /// The step after which it was seen.
+        /// The step after which it was seen; of a block the last one.
         step: u16,
         /// When.
         at: u64,

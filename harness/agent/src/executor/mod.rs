@@ -1,6 +1,7 @@
 //! The coordinator of a run: makes the tasks, orders their steps and watches what becomes of them.
 //! It makes none of the program's calls itself.
 
+mod block;
 mod observe;
 mod setup;
 
@@ -15,8 +16,9 @@ use refan_program::{Call, Program, Step, Task};
 use refan_wire::{GuestRegion, Record, Skip, TaskEnd};
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
+use crate::kcov::Coverage;
 use crate::limits::Limits;
-use crate::run::{Run, State};
+use crate::run::{Run, Slot, State};
 use crate::sys::{self, sys};
 use crate::task::{self, Origin};
 
@@ -86,8 +88,6 @@ pub fn wait_for(pid: i32) -> Result<WaitStatus> {
 #[derive(Default)]
 struct Known {
     life: Life,
-    /// Killed, so whatever it sleeps in may be its end.
-    dying: bool,
     /// `/proc/PID/syscall`, once it was needed.
     syscall: Option<File>,
 }
@@ -128,8 +128,20 @@ impl<'a> Coordinator<'a> {
             self.run.record(&Record::File { path: path.to_string(), id });
         }
         self.start(Task::MAIN, Origin::Main)?;
-        for (index, step) in self.run.program.steps.iter().enumerate() {
-            self.step(index as u16, step)?;
+        let mut next = 0;
+        while let Some(step) = self.run.program.steps.get(next) {
+            let index = next;
+            match step.block {
+                Some(number) => {
+                    let block = self.run.program.block_of(index);
+                    next = block.end;
+                    self.block(number, block)?;
+                }
+                None => {
+                    next += 1;
+                    self.step(index as u16, step)?;
+                }
+            }
             if self.run.trace_is_full() {
                 bail!("the program was stopped at step {index}: the trace is full");
             }
@@ -214,8 +226,9 @@ impl<'a> Coordinator<'a> {
     }
 
     fn kill(&mut self, victim: Task) -> Result<()> {
-        self.known[usize::from(victim.0)].dying = true;
-        let pid = self.run.slot(victim).outer_pid.load(Ordering::Acquire);
+        let slot = self.run.slot(victim);
+        slot.killed.store(true, Ordering::Release);
+        let pid = slot.outer_pid.load(Ordering::Acquire);
         // SAFETY: no pointers. The task is not reaped, so the pid is still its own.
         match unsafe { sys!(libc::SYS_kill, pid, libc::SIGKILL) } {
             0 => Ok(()),
@@ -233,6 +246,7 @@ impl<'a> Coordinator<'a> {
         // The helper's death takes its namespace along, and waits for everyone in it.
         if left.is_empty() {
             self.drainer.stop()?;
+            self.run.slots.iter().filter_map(Slot::coverage).for_each(Coverage::unmap);
         }
         Ok(left)
     }
@@ -276,7 +290,7 @@ impl<'a> Coordinator<'a> {
             // It has become another program, which cannot speak for itself.
             State::Calling => matches!(call, Some(Call::Exec { .. })),
             State::Leaving => matches!(call, Some(Call::Exit)),
-            State::Idle => false,
+            State::Idle | State::Armed => false,
         };
         if succeeded && status.exit_status() == Some(0) {
             let (step, data) = (slot.step(), refan_wire::Data::None);

@@ -20,6 +20,8 @@
 //!    `fsnotify_wait_marks_destroyed()`). A task whose count of switches is the same before and
 //!    after that waits for something else: for another task.
 //!
+//! A branch of a block that sleeps until its time has come is no sleeper of this kind: it moves.
+//!
 //! With several processors a wake-up can be on its way from one to another at the moment of the
 //! look. There the same must be seen twice, with the same counts of switches, and between the two
 //! the coordinator runs on each processor in turn: it gets to when nothing else is left to run.
@@ -112,9 +114,15 @@ impl Coordinator<'_> {
         let mut asleep = Vec::new();
         for index in 0..self.known.len() {
             let task = Task(index as u8);
-            let known = &self.known[index];
-            let idle = self.run.slot(task).state() == State::Idle && !known.dying;
-            if known.life == Life::Alive && !idle {
+            let slot = self.run.slot(task);
+            let dying = slot.killed.load(Ordering::Acquire);
+            if self.known[index].life != Life::Alive {
+                continue;
+            }
+            if slot.state() == State::Armed && !dying {
+                return Ok(None);
+            }
+            if slot.state() != State::Idle || dying {
                 match self.sleeper(task)? {
                     Some(sleeper) => asleep.push(sleeper),
                     None => return Ok(None),
@@ -140,7 +148,9 @@ impl Coordinator<'_> {
         // A process that is just ending has no such file any more; it will be reaped.
         let Ok(len) = file.read_at(&mut buffer, 0) else { return Ok(None) };
         let Some(call) = call_of(&String::from_utf8_lossy(&buffer[..len])) else { return Ok(None) };
-        let may_move = known.dying || slot.state() == State::Leaving || !waits_for_tasks(call);
+        let may_move = slot.killed.load(Ordering::Acquire)
+            || slot.state() == State::Leaving
+            || !waits_for_tasks(call);
         let switches = if may_move || self.processors > 1 {
             let Some(switches) = switches_asleep(pid)? else { return Ok(None) };
             Some(switches)

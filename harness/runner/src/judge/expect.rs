@@ -11,7 +11,8 @@ const UNNAMED: Rule = Rule::named('I', 4);
 
 /// The first expectation that what was observed does not meet.
 pub(super) fn first_failure(program: &Program, trace: &Trace) -> Option<Violation> {
-    for (number, step) in program.steps.iter().enumerate().take(trace.steps.len()) {
+    let seen = trace.parts.last().map_or(0, |part| part.steps.end);
+    for (number, step) in program.steps.iter().enumerate().take(seen) {
         let Some(expect) = &step.expect else { continue };
         let outcome = outcome(program, trace, number);
         if !meets(program, trace, expect, step, &outcome) {
@@ -38,44 +39,37 @@ pub(super) enum Outcome<'a> {
     None,
 }
 
-/// How the call stood that a step made, at its end; of an await, the latest call of its task.
+/// How the call stood that a step made, at its end or that of its block; of an await, the latest
+/// call of its task.
 pub(super) fn outcome<'a>(program: &Program, trace: &'a Trace, at: usize) -> Outcome<'a> {
     let step = &program.steps[at];
-    if trace.steps[at].skipped(at).is_some() {
+    let Some(part) = trace.part_of(at) else { return Outcome::None };
+    if trace.parts[part].seen.skipped(at).is_some() {
         return Outcome::Skipped;
     }
     let (task, made) = match &step.call {
         Call::Await { task } => {
-            let made = (0..at).rev().find(|number| {
-                caller(&program.steps[*number]) == Some(*task)
-                    && trace.steps[*number].skipped(*number).is_none()
-            });
-            (*task, made)
+            let made = trace.entered.range(..at).rev().copied();
+            let mut made = made.filter(|made| program.steps[*made].caller() == Some(*task));
+            (*task, made.next())
         }
-        Call::Kill { .. } => (Task::MAIN, Some(at)),
-        _ => (caller(step).unwrap_or(step.task), Some(at)),
+        Call::Kill { .. } => (step.caller().unwrap_or(Task::MAIN), Some(at)),
+        _ => (step.caller().unwrap_or(step.task), Some(at)),
     };
     let Some(made) = made else { return Outcome::None };
-    let seen = &trace.steps[made..=at];
-    let returned = seen.iter().flat_map(|seen| &seen.returns).find(|back| back.step == made);
+    let first = trace.part_of(made).unwrap_or(part);
+    let seen = || trace.parts[first..=part].iter().map(|part| &part.seen);
+    let returned = seen().flat_map(|seen| &seen.returns).find(|back| back.step == made);
     if let Some(back) = returned {
         return Outcome::Returned(back);
     }
-    let end = seen.iter().flat_map(|seen| &seen.ended).find(|(ended, _)| *ended == task);
+    let end = seen().flat_map(|seen| &seen.ended).find(|(ended, _)| *ended == task);
     match end {
         Some((_, End::Signaled(_))) => Outcome::Killed,
         Some((_, End::Exited(_))) => Outcome::Gone,
-        None if trace.steps[at].blocked.contains(&task) => Outcome::Blocked,
+        None if !trace.entered.contains(&made) => Outcome::None,
+        None if trace.parts[part].seen.blocked.contains(&task) => Outcome::Blocked,
         None => Outcome::None,
-    }
-}
-
-/// Who makes the call of a step, if it is a task's.
-fn caller(step: &Step) -> Option<Task> {
-    match (&step.call, &step.bind) {
-        (Call::Spawn { .. }, refan_program::Bind::Task(task)) => Some(*task),
-        (Call::Kill { .. } | Call::Await { .. }, _) => None,
-        _ => Some(step.task),
     }
 }
 

@@ -48,12 +48,12 @@ pub fn judge(
     let inodes = trace.inodes.clone();
     let kernel = Kernel { api, restartable, inodes };
     let mut model = Model::new(&kernel, program, trace.main);
-    for (step, seen) in trace.steps.iter().enumerate() {
-        match model.step(step..step + 1, seen) {
+    for part in &trace.parts {
+        match model.step(part.steps.clone(), &part.seen) {
             Ok(()) => {}
             Err(Stop::Broken(violation)) => return Judgement::Broken(violation),
             Err(Stop::Unjudgeable(why)) => {
-                return Judgement::Unjudgeable(format!("step {}: {why}", step + 1));
+                return Judgement::Unjudgeable(format!("step {}: {why}", part.steps.start + 1));
             }
         }
     }

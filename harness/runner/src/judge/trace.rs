@@ -1,17 +1,20 @@
-//! From the guest's records to what was observed of each step.
+//! From the guest's records to what was observed of each step and block.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 use refan_abi::Events;
-use refan_model::{End, Object, Observation, Return, Seen, SeenEvent, Skipped};
+use refan_model::{End, Moment, Object, Observation, Return, Seen, SeenEvent, Skipped};
 use refan_program::{Call, Path, Program, Task};
 use refan_wire::{Data, FileId, Leak, Record, Skip, TaskEnd};
 
 /// A trace, as far as it makes sense.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
-    /// What was observed of each step, from the first on.
-    pub steps: Vec<Observation>,
+    /// What was observed, from the first step on.
+    pub parts: Vec<Part>,
+    /// Steps whose calls were made.
+    pub entered: BTreeSet<usize>,
     /// Inode numbers of the program's files.
     pub inodes: BTreeMap<Path, u64>,
     /// Pid of the task `main`.
@@ -26,7 +29,20 @@ pub(super) struct Trace {
     pub fault: Option<String>,
 }
 
+/// What was observed of a step, or of all steps of a block.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub steps: Range<usize>,
+    pub seen: Observation,
+}
+
 impl Trace {
+    /// The part that a step stands in, if the trace gets as far.
+    pub(super) fn part_of(&self, step: usize) -> Option<usize> {
+        let part = self.parts.partition_point(|part| part.steps.end <= step);
+        (part < self.parts.len()).then_some(part)
+    }
+
     /// Reads records until their end, or until they stop making sense.
     pub(super) fn read(program: &Program, records: &[Record]) -> Self {
         let mut reader = Reader::new(program);
@@ -77,9 +93,32 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The step that is being made, as long as there are any.
-    fn step(&self) -> Option<usize> {
-        (self.trace.steps.len() < self.program.steps.len()).then_some(self.trace.steps.len())
+    /// The step or block that is being made, as long as there are any.
+    fn current(&self) -> Option<Range<usize>> {
+        let next = self.trace.parts.last().map_or(0, |part| part.steps.end);
+        (next < self.program.steps.len()).then(|| self.program.block_of(next))
+    }
+
+    /// The same, if this step is made there.
+    fn current_with(&self, step: usize) -> Option<Range<usize>> {
+        self.current().filter(|current| current.contains(&step))
+    }
+
+    fn is_block(&self, steps: &Range<usize>) -> bool {
+        self.program.steps[steps.start].block.is_some()
+    }
+
+    /// Notes that something happened, where the order counts.
+    fn moment(&mut self, moment: Moment) {
+        if self.current().is_some_and(|current| self.is_block(&current)) {
+            self.now.order.push(moment);
+        }
+    }
+
+    /// What there was to be seen is seen.
+    fn end_part(&mut self, steps: Range<usize>) {
+        let seen = std::mem::take(&mut self.now);
+        self.trace.parts.push(Part { steps, seen });
     }
 
     fn take(&mut self, record: &Record) -> Result<(), String> {
@@ -112,11 +151,15 @@ impl<'a> Reader<'a> {
             Record::Exit { step, task, ret, data, .. } => {
                 self.exit(usize::from(*step), *task, *ret, data)
             }
+            Record::Instant { step, .. }
+            | Record::Rested { step, .. }
+            | Record::Preempts { step, .. }
+            | Record::Path { step, .. } => self.of_block(usize::from(*step)),
             Record::Skipped { step, why } => self.skipped(usize::from(*step), *why),
             Record::TaskEnded { task, end, .. } => self.task_ended(*task, *end),
             Record::Quiet { step, blocked, .. } => self.quiet(usize::from(*step), blocked),
             Record::Stuck { tasks } => {
-                if self.step().is_some() {
+                if self.current().is_some() {
                     return Err("the end came before the last step".to_owned());
                 }
                 let tasks = tasks.iter().map(|task| self.task(*task)).collect::<Result<_, _>>()?;
@@ -168,17 +211,27 @@ impl<'a> Reader<'a> {
     /// Who makes the call of a step.
     fn caller(&self, step: usize) -> Option<Task> {
         let step = self.program.steps.get(step)?;
-        match (&step.call, &step.bind) {
-            (Call::Spawn { .. }, refan_program::Bind::Task(task)) => Some(*task),
-            (Call::Await { .. }, _) => None,
-            (Call::Kill { .. }, _) => Some(Task::MAIN),
-            _ => Some(step.task),
+        match step.call {
+            Call::Kill { .. } => step.caller().or(Some(Task::MAIN)),
+            _ => step.caller(),
         }
+    }
+
+    /// Whether a step cannot be made yet, or not any more, as an earlier one of its branch has not
+    /// returned.
+    fn is_held_up(&self, current: &Range<usize>, step: usize) -> bool {
+        let mut before = current.start..step;
+        before.any(|earlier| {
+            self.caller(earlier) == self.caller(step)
+                && self.calls.get(&earlier) != Some(&Stand::Returned)
+        })
     }
 
     fn enter(&mut self, step: usize, task: u8) -> Result<(), String> {
         let task = self.task(task)?;
-        if self.step() != Some(step) || self.caller(step) != Some(task) {
+        let current = self.current_with(step).filter(|current| !self.is_held_up(current, step));
+        if current.is_none() || self.caller(step) != Some(task) || self.now.skipped(step).is_some()
+        {
             return Err(format!("{} enters step {} out of turn", self.name(task), step + 1));
         }
         if !self.trace.pids.contains_key(&task) || self.gone.contains(&task) {
@@ -187,7 +240,17 @@ impl<'a> Reader<'a> {
         if self.calls.insert(step, Stand::Entered(task)).is_some() {
             return Err(format!("step {} is entered twice", step + 1));
         }
+        self.trace.entered.insert(step);
+        self.moment(Moment::Enter(step));
         Ok(())
+    }
+
+    /// What is told of a step belongs to the block that is being made.
+    fn of_block(&self, step: usize) -> Result<(), String> {
+        match self.current_with(step) {
+            Some(current) if self.is_block(&current) => Ok(()),
+            _ => Err(format!("step {} is told of as one of a block, out of turn", step + 1)),
+        }
     }
 
     fn exit(&mut self, step: usize, task: u8, ret: i64, data: &Data) -> Result<(), String> {
@@ -198,6 +261,7 @@ impl<'a> Reader<'a> {
         self.calls.insert(step, Stand::Returned);
         let data = self.seen(ret, data)?;
         self.now.returns.push(Return { step, value: ret, data });
+        self.moment(Moment::Return(step));
         Ok(())
     }
 
@@ -236,19 +300,24 @@ impl<'a> Reader<'a> {
     }
 
     fn skipped(&mut self, step: usize, why: Skip) -> Result<(), String> {
-        if self.step() != Some(step) || self.calls.contains_key(&step) {
+        let Some(current) = self.current_with(step).filter(|_| {
+            self.now.order.is_empty()
+                && self.now.skipped(step).is_none()
+                && !self.calls.contains_key(&step)
+        }) else {
             return Err(format!("step {} is skipped out of turn", step + 1));
-        }
-        let mut now = std::mem::take(&mut self.now);
+        };
         let why = match why {
             Skip::Busy => Skipped::Busy,
             Skip::Gone => Skipped::Gone,
         };
-        now.skipped.push((step, why));
-        // Nothing was looked at: who was blocked still is.
-        now.blocked =
-            self.trace.steps.last().map_or_else(BTreeSet::new, |last| last.blocked.clone());
-        self.trace.steps.push(now);
+        self.now.skipped.push((step, why));
+        if !self.is_block(&current) {
+            // Nothing was looked at: who was blocked still is.
+            let last = self.trace.parts.last();
+            self.now.blocked = last.map_or_else(BTreeSet::new, |last| last.seen.blocked.clone());
+            self.end_part(current);
+        }
         Ok(())
     }
 
@@ -262,30 +331,41 @@ impl<'a> Reader<'a> {
             TaskEnd::Signaled(signal) => End::Signaled(signal),
         };
         self.now.ended.push((task, end));
+        self.moment(Moment::Ended(task));
         Ok(())
     }
 
     fn quiet(&mut self, step: usize, blocked: &[u8]) -> Result<(), String> {
-        if self.step() != Some(step) {
+        let Some(current) = self.current_with(step).filter(|current| current.end == step + 1)
+        else {
             return Err(format!("it is quiet after step {} out of turn", step + 1));
-        }
-        if self.caller(step).is_some() && !self.calls.contains_key(&step) {
+        };
+        if let Some(step) = current.clone().find(|step| !self.is_accounted_for(&current, *step)) {
             return Err(format!("step {} was not made", step + 1));
         }
-        let mut now = std::mem::take(&mut self.now);
         for task in blocked {
             let task = self.task(*task)?;
             if self.gone.contains(&task) || !self.trace.pids.contains_key(&task) {
                 return Err(format!("{}, which is not there, is blocked", self.name(task)));
             }
-            now.blocked.insert(task);
+            self.now.blocked.insert(task);
         }
-        self.trace.steps.push(now);
+        self.end_part(current);
         Ok(())
     }
 
+    /// Whether a step was made or is known why not.
+    fn is_accounted_for(&self, current: &Range<usize>, step: usize) -> bool {
+        let Some(caller) = self.caller(step) else { return true };
+        self.calls.contains_key(&step)
+            || self.is_block(current)
+                && (self.now.skipped(step).is_some()
+                    || self.gone.contains(&caller)
+                    || self.is_held_up(current, step))
+    }
+
     fn end(&mut self) -> Result<(), String> {
-        if self.step().is_some() {
+        if self.current().is_some() {
             return Err("the end came before the last step".to_owned());
         }
         if let Some((task, _)) = self.trace.pids.iter().find(|(task, _)| !self.gone.contains(task))
@@ -304,9 +384,9 @@ impl<'a> Reader<'a> {
         if self.trace.leaks.is_some() || self.trace.stuck.is_some() {
             return None;
         }
-        Some(match self.step() {
+        Some(match self.current() {
             None if self.ended => "the trace has no accounting".to_owned(),
-            Some(step) => format!("the trace breaks off in step {}", step + 1),
+            Some(steps) => format!("the trace breaks off in step {}", steps.start + 1),
             None => "the trace breaks off after the last step".to_owned(),
         })
     }

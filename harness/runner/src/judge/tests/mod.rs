@@ -1,5 +1,6 @@
 //! Traces of right and wrong kernels, written by hand.
 
+mod block;
 mod property;
 mod rules;
 mod simulated;

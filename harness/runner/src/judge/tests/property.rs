@@ -38,6 +38,7 @@ fn record() -> impl Strategy<Value = Record> {
         (step.clone(), task.clone()).prop_map(|(step, task)| Record::Enter { step, task, at: 0 }),
         (step.clone(), task.clone(), small(), data())
             .prop_map(|(step, task, ret, data)| Record::Exit { step, task, at: 0, ret, data }),
+        step.clone().prop_map(|step| Record::Instant { step, at: 0 }),
         step.clone().prop_map(|step| Record::Skipped { step, why: Skip::Busy }),
         task.clone().prop_map(|task| Record::TaskEnded { task, at: 0, end: TaskEnd::Exited(0) }),
         (step, vec(task.clone(), 0..3)).prop_map(|(step, blocked)| Record::Quiet {
