@@ -5,7 +5,7 @@ use refan_program::{Path, PathKind, Rule, Task};
 
 use crate::context::Context;
 use crate::rules::{A1, MAINLINE, Q8};
-use crate::state::{At, FileKind, FileNo, Raises, State};
+use crate::state::{At, FileKind, FileNo, Next, Raises, State};
 use crate::violation::Allowed;
 use crate::{Seen, Stop};
 
@@ -54,7 +54,7 @@ pub(crate) enum Direction {
 }
 
 /// Whether files opened so count as writers: access mode 3 does not.
-fn is_writing(flags: OpenFlags) -> bool {
+pub(crate) fn is_writing(flags: OpenFlags) -> bool {
     matches!(flags & OpenFlags::ACCMODE, OpenFlags::O_WRONLY | OpenFlags::O_RDWR)
 }
 
@@ -67,6 +67,40 @@ const SYNC: OpenFlags = OpenFlags::from_bits_retain(0o4000000);
 /// More kernel reads than an exec of a static program makes.
 const EXEC_READS: u8 = 8;
 const PAGE: u64 = 4096;
+
+impl Then {
+    /// The file that is accessed.
+    pub(crate) fn path(&self) -> Path {
+        match self {
+            Self::OpenPerm(opening) | Self::Opened(opening) | Self::ExecRead(opening, _) => {
+                opening.path
+            }
+            Self::AccessPerm(transfer) | Self::Transferred(transfer) => transfer.path,
+        }
+    }
+
+    /// Whether others can tell that it was.
+    pub(crate) fn writes(&self) -> bool {
+        match self {
+            Self::OpenPerm(opening) | Self::Opened(opening) | Self::ExecRead(opening, _) => {
+                is_writing(opening.flags) || opening.flags.contains(OpenFlags::O_TRUNC)
+            }
+            Self::AccessPerm(transfer) | Self::Transferred(transfer) => {
+                matches!(transfer.what, Direction::Write { .. })
+            }
+        }
+    }
+
+    /// The file whose position it moves.
+    pub(crate) fn position(&self) -> Option<FileNo> {
+        match self {
+            Self::AccessPerm(transfer) | Self::Transferred(transfer) => {
+                transfer.at_position.then_some(transfer.file)
+            }
+            Self::OpenPerm(_) | Self::Opened(_) | Self::ExecRead(..) => None,
+        }
+    }
+}
 
 impl State {
     /// `open(2)`
@@ -125,7 +159,7 @@ impl State {
         if handle {
             let kept = OpenFlags::O_PATH | OpenFlags::O_DIRECTORY | OpenFlags::O_NOFOLLOW;
             let back = cx.returns(self, task, MAINLINE, &[Allowed::Fd])?;
-            let file = self.add_file(FileKind::Handle(path), flags & kept);
+            let file = self.add_file(task, FileKind::Handle(path), flags & kept);
             let fd = back.value as i32;
             self.install(task, fd, file, flags.contains(OpenFlags::O_CLOEXEC));
             self.bind_fd(cx, task, fd);
@@ -169,9 +203,10 @@ impl State {
         let opening = Opening { path, flags, exec, wanted, raises };
         if exec && wanted.contains(EventMask::OPEN_EXEC_PERM) {
             let then = Then::OpenPerm(opening);
-            return self.raise(cx, task, EventMask::OPEN_EXEC_PERM, path, None, then);
+            let mask = EventMask::OPEN_EXEC_PERM;
+            return self.goes_on(cx, task, Next::Raise { mask, path, range: None, then });
         }
-        self.after(cx, task, Then::OpenPerm(opening), None)
+        self.goes_on(cx, task, Next::After { then: Then::OpenPerm(opening), refusal: None })
     }
 
     /// A stage of an access is over: all events of it are allowed, or one was refused.
@@ -199,13 +234,12 @@ impl State {
                 let path = opening.path;
                 if opening.wanted.contains(EventMask::OPEN_PERM) {
                     let then = Then::Opened(opening);
-                    return self.raise(cx, task, EventMask::OPEN_PERM, path, None, then);
+                    let mask = EventMask::OPEN_PERM;
+                    return self.goes_on(cx, task, Next::Raise { mask, path, range: None, then });
                 }
                 self.after(cx, task, Then::Opened(opening), None)
             }
             Then::Opened(opening) if opening.exec => {
-                // Who writes may be done before or after this look.
-                self.touched |= self.has_writers(opening.path);
                 // exe_file_deny_write_access() of include/linux/fs.h spares files that raise
                 // PRE_ACCESS, which those that raise everything are counted to.
                 let denies = !matches!(opening.raises, Raises::PreAccess | Raises::All);
@@ -222,7 +256,8 @@ impl State {
                 if reads && transfer.raises == Raises::All {
                     let path = transfer.path;
                     let then = Then::Transferred(transfer);
-                    return self.raise(cx, task, EventMask::ACCESS_PERM, path, None, then);
+                    let mask = EventMask::ACCESS_PERM;
+                    return self.goes_on(cx, task, Next::Raise { mask, path, range: None, then });
                 }
                 self.transferred(cx, task, transfer, rule)
             }
@@ -244,7 +279,8 @@ impl State {
         if more {
             let path = opening.path;
             let then = Then::ExecRead(opening, done + 1);
-            return self.raise(cx, task, EventMask::ACCESS_PERM, path, None, then);
+            let mask = EventMask::ACCESS_PERM;
+            return self.goes_on(cx, task, Next::Raise { mask, path, range: None, then });
         }
         let rule = self.task(task).call.as_ref().map_or(A1, |call| call.rule);
         self.finish(cx, task, rule, &[Allowed::Value(0)])
@@ -260,14 +296,12 @@ impl State {
         let Opening { path, flags, raises, .. } = opening;
         let back = cx.returns(self, task, rule, &[Allowed::Fd])?;
         if flags.contains(OpenFlags::O_TRUNC) {
-            let Some(contents) = self.contents.get_mut(&path) else {
+            if self.contents(path).is_none() {
                 return Err(Stop::Unjudgeable(format!("{path} is truncated")));
-            };
-            contents.clear();
+            }
+            self.written.insert(path, Vec::new());
             self.modified(path, false);
-            self.touched = true;
         }
-        self.touched |= is_writing(flags) && self.is_being_executed(path);
         let dropped = OpenFlags::O_CREAT
             | OpenFlags::O_EXCL
             | OpenFlags::O_TRUNC
@@ -275,7 +309,7 @@ impl State {
             | NOCTTY;
         let sync = if flags.contains(SYNC) { OpenFlags::O_DSYNC } else { OpenFlags::empty() };
         let status = (flags - dropped) | sync | OpenFlags::O_LARGEFILE;
-        let file = self.add_file(FileKind::File { path, raises, pos: 0 }, status);
+        let file = self.add_file(task, FileKind::File { path, raises, pos: 0 }, status);
         let fd = back.value as i32;
         self.install(task, fd, file, flags.contains(OpenFlags::O_CLOEXEC));
         self.bind_fd(cx, task, fd);
@@ -304,9 +338,7 @@ impl State {
         let transfer = Transfer { file, path, raises, what, at_position };
         if at_position && self.position_is_held(file) {
             let then = Box::new(Then::AccessPerm(transfer));
-            if let Some(call) = &mut self.task_mut(task).call {
-                call.at = At::Position { file, then };
-            }
+            self.sleeps(task, At::Position { file, then });
             return Ok(());
         }
         self.pre_access(cx, task, transfer)
@@ -323,38 +355,23 @@ impl State {
             .any(|opening| opening.path == path && !opening.exec && is_writing(opening.flags))
     }
 
-    /// Whether an exec of the file asks to open it, and will look for writers.
-    pub(crate) fn is_being_executed(&self, path: Path) -> bool {
-        self.openings().any(|opening| opening.path == path && opening.exec)
-    }
-
     fn openings(&self) -> impl Iterator<Item = &Opening> {
-        self.tasks.iter().filter_map(|task| match &task.call.as_ref()?.at {
-            At::Asking { then: Then::OpenPerm(opening) | Then::Opened(opening), .. } => {
-                Some(opening)
-            }
+        self.stages().filter_map(|then| match then {
+            Then::OpenPerm(opening) | Then::Opened(opening) => Some(opening),
             _ => None,
         })
     }
 
-    /// Whether what other tasks read or write of the file depends on who comes first.
-    fn is_shared(&self, file: FileNo, path: Path) -> bool {
-        self.tasks.iter().any(|task| match task.call.as_ref().map(|call| &call.at) {
-            Some(At::Position { file: of, .. }) => *of == file,
-            Some(At::Asking {
-                then: Then::AccessPerm(transfer) | Then::Transferred(transfer),
-                ..
-            }) => transfer.path == path,
-            _ => false,
-        })
+    /// What accesses that go on do when their events are answered.
+    fn stages(&self) -> impl Iterator<Item = &Then> {
+        self.tasks.iter().filter_map(|task| task.call.as_ref()?.at.then())
     }
 
-    /// Whether a transfer that waits for an answer holds the file's position.
+    /// Whether a transfer that goes on holds the file's position.
     pub(crate) fn position_is_held(&self, file: FileNo) -> bool {
-        self.tasks.iter().filter_map(|task| task.call.as_ref()).any(|call| {
-            matches!(&call.at, At::Asking {
-                then: Then::AccessPerm(transfer) | Then::Transferred(transfer), ..
-            } if transfer.at_position && transfer.file == file)
+        self.stages().any(|then| {
+            matches!(then, Then::AccessPerm(transfer) | Then::Transferred(transfer)
+                if transfer.at_position && transfer.file == file)
         })
     }
 
@@ -366,7 +383,8 @@ impl State {
         transfer: Transfer,
     ) -> Result<(), Stop> {
         if !matches!(transfer.raises, Raises::PreAccess | Raises::All) {
-            return self.after(cx, task, Then::AccessPerm(transfer), None);
+            let then = Then::AccessPerm(transfer);
+            return self.goes_on(cx, task, Next::After { then, refusal: None });
         }
         // fsnotify_pre_content() reports whole pages.
         let from = if transfer.at_position { self.position(transfer.file) } else { 0 };
@@ -379,7 +397,7 @@ impl State {
         let range = Some((start, end - start));
         let path = transfer.path;
         let then = Then::AccessPerm(transfer);
-        self.raise(cx, task, EventMask::PRE_ACCESS, path, range, then)
+        self.goes_on(cx, task, Next::Raise { mask: EventMask::PRE_ACCESS, path, range, then })
     }
 
     fn position(&self, file: FileNo) -> u64 {
@@ -397,14 +415,13 @@ impl State {
         rule: Rule,
     ) -> Result<(), Stop> {
         let Transfer { file, path, what, at_position, .. } = transfer;
-        self.touched |= self.is_shared(file, path);
         let pos = if at_position { self.position(file) } else { 0 };
         if path.kind == PathKind::Dir {
             return self.finish(cx, task, rule, &[Allowed::Errno(Errno::EISDIR)]);
         }
         let moved = match what {
             Direction::Read { size } => {
-                let expected = self.contents.get(&path).map(|contents| {
+                let expected = self.contents(path).map(|contents| {
                     let from = usize::try_from(pos).unwrap_or(usize::MAX).min(contents.len());
                     let to = from.saturating_add(size as usize).min(contents.len());
                     contents[from..to].to_vec()
@@ -435,7 +452,7 @@ impl State {
                     .files
                     .get(&file)
                     .is_some_and(|open| open.status.contains(OpenFlags::O_APPEND));
-                let Some(contents) = self.contents.get_mut(&path) else {
+                let Some(mut contents) = self.contents(path) else {
                     return Err(Stop::Unjudgeable(format!("{path} is written to")));
                 };
                 let pos = usize::try_from(pos).unwrap_or(usize::MAX);
@@ -444,6 +461,7 @@ impl State {
                     contents.resize(from + bytes.len(), 0);
                 }
                 contents[from..from + bytes.len()].copy_from_slice(&bytes);
+                self.written.insert(path, contents);
                 if !bytes.is_empty() {
                     self.modified(path, true);
                 }

@@ -7,7 +7,7 @@ use crate::access::Direction;
 use crate::context::Context;
 use crate::group::{Class, Init};
 use crate::rules::{A1, C1, C2, C4, C6, I1, MAINLINE, Q1, Q2, Q3, Q5, Q6, R3, R4, S1, S2};
-use crate::state::{Answer, At, FileKind, FileNo, GroupNo, Life, Running, State};
+use crate::state::{Answer, At, Closed, FileKind, FileNo, GroupNo, Life, Reading, Running, State};
 use crate::violation::{Allowed, returned};
 use crate::{Seen, Stop};
 
@@ -41,14 +41,14 @@ impl State {
         }
     }
 
-    /// A task begins a call.
-    pub(crate) fn begin(
+    /// The first action of a call, which for most calls is all.
+    pub(crate) fn call(
         &mut self,
         cx: &mut Context<'_>,
         task: Task,
         call: &Call,
     ) -> Result<(), Stop> {
-        self.task_mut(task).call = Some(Running { step: cx.step, rule: MAINLINE, at: At::Work });
+        let step = self.step_of(task).unwrap_or(cx.step);
         let number = |fd: &Fd| self.number(*fd);
         match call {
             Call::FanotifyInit { flags, event_flags } => {
@@ -120,20 +120,26 @@ impl State {
                 self.finish(cx, task, MAINLINE, &[allowed])
             }
             Call::Fork => {
-                if let Some(Bind::Task(child)) =
-                    cx.program.steps.get(cx.step).map(|step| &step.bind)
-                {
+                if let Some(Bind::Task(child)) = cx.program.steps.get(step).map(|step| &step.bind) {
                     self.fork(cx, task, *child)?;
                 }
                 self.finish(cx, task, MAINLINE, &[Allowed::Value(0)])
             }
             Call::Exit => {
                 // The call returns in the task's end, if at all.
-                self.matched.insert(cx.step);
+                self.matched.insert(step);
                 self.task_mut(task).life = Life::OneCall;
                 self.leave(cx, task)
             }
-            Call::Spawn { .. } | Call::Kill { .. } | Call::Await { .. } => {
+            Call::Kill { task: victim } => {
+                let ended = self.task(*victim).life == Life::Ended;
+                if !ended {
+                    self.task_mut(*victim).killed = true;
+                }
+                let allowed = [Allowed::Value(0), Allowed::Errno(Errno::ESRCH)];
+                self.finish(cx, task, MAINLINE, &allowed[..1 + usize::from(ended)])
+            }
+            Call::Spawn { .. } | Call::Await { .. } => {
                 self.task_mut(task).call = None;
                 Ok(())
             }
@@ -147,98 +153,41 @@ impl State {
         }
     }
 
-    fn set_rule(&mut self, task: Task, rule: Rule) {
-        if let Some(call) = &mut self.task_mut(task).call {
-            call.rule = rule;
-        }
-    }
-
     /// The task's call is over.
     pub(crate) fn leave(&mut self, cx: &mut Context<'_>, task: Task) -> Result<(), Stop> {
-        self.task_mut(task).call = None;
-        if self.task(task).life == Life::OneCall { self.end(cx, task) } else { Ok(()) }
-    }
-
-    /// The task exits: its fds go.
-    pub(crate) fn end(&mut self, cx: &mut Context<'_>, task: Task) -> Result<(), Stop> {
-        let step = self.task(task).call.as_ref().map_or(cx.step, |call| call.step);
-        self.task_mut(task).call = None;
-        self.task_mut(task).life = Life::Ended;
-        let fds = std::mem::take(&mut self.task_mut(task).fds);
-        for entry in fds.into_values() {
-            if let Some(group) = self.drop_ref(entry.file)
-                && self.is_pinned(group)
-            {
-                self.task_mut(task).call =
-                    Some(Running { step, rule: S1, at: At::Exiting { group } });
-            }
+        if self.task(task).life == Life::OneCall {
+            return self.exit(cx, task);
         }
+        self.task_mut(task).call = None;
         Ok(())
     }
 
-    /// An fd on the file goes. With the last one the file is released; if that shuts a group down,
-    /// it is returned.
-    fn drop_ref(&mut self, number: FileNo) -> Option<GroupNo> {
-        let file = self.files.get_mut(&number)?;
-        file.refs = file.refs.saturating_sub(1);
-        if file.refs > 0 {
-            return None;
-        }
-        let file = self.files.remove(&number)?;
-        match file.kind {
-            FileKind::Queue(group) => {
-                if self.group(group).down {
-                    self.group_mut(group).queue = None;
-                } else {
-                    self.restart(group);
-                }
-                None
-            }
-            FileKind::Classic(group) | FileKind::Control(group) => {
-                self.shut_down(group);
-                Some(group)
-            }
-            FileKind::File { path, .. } => {
-                self.touched |= self.is_being_executed(path);
-                None
-            }
-            _ => None,
-        }
-    }
-
-    /// A task is killed: its event is dropped or canceled, and its fds go.
+    /// A task is killed, and it is waited until it is gone.
     pub(crate) fn kill(&mut self, cx: &mut Context<'_>, victim: Task) -> Result<(), Stop> {
         // Killing and reaping is the executor's; when the victim is gone, it says so.
         self.matched.insert(cx.step);
-        match self.task(victim).call.as_ref().map(|call| call.at.clone()) {
-            Some(At::Asking { event, .. }) => {
-                self.unpin(victim);
-                self.abandon(event);
-            }
-            Some(At::Closing { group }) => {
-                // It dies when it has closed.
-                self.set_rule(victim, S1);
-                if let Some(call) = &mut self.task_mut(victim).call {
-                    call.at = At::Exiting { group };
-                }
-                self.task_mut(victim).life = Life::Ended;
-                return Ok(());
-            }
-            Some(At::Position { .. }) => {
-                return Err(Stop::Unjudgeable(format!(
-                    "{} is killed while it waits for a file's position, unkillably",
-                    cx.name(victim)
-                )));
-            }
-            _ => {}
+        if let Some(At::Position { .. }) = self.task(victim).call.as_ref().map(|call| &call.at) {
+            return Err(Stop::Unjudgeable(format!(
+                "{} is killed while it waits for a file's position, unkillably",
+                cx.name(victim)
+            )));
         }
-        self.end(cx, victim)
+        if let Some(Running { rule, at: At::Closing { then, .. }, .. }) =
+            &mut self.task_mut(victim).call
+        {
+            // It dies when it has closed.
+            *rule = S1;
+            *then = Closed::Exit;
+            self.task_mut(victim).life = Life::Ended;
+            return Ok(());
+        }
+        self.die(cx, victim)
     }
 
-    /// `a = spawn CALL`
-    pub(crate) fn spawn(
+    /// `a = spawn CALL`: the task is made, with the fds that the call names.
+    pub(crate) fn make(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
         spawner: Task,
         child: Task,
         call: &Call,
@@ -253,7 +202,7 @@ impl State {
                 self.install(child, number, entry.file, entry.cloexec);
             }
         }
-        self.begin(cx, child, call)
+        Ok(())
     }
 
     fn fork(&mut self, cx: &Context<'_>, task: Task, child: Task) -> Result<(), Stop> {
@@ -316,8 +265,7 @@ impl State {
             (FileKind::Classic(number), OpenFlags::O_RDWR | nonblock)
         };
         self.groups.push(*group);
-        self.touched = true;
-        let file = self.add_file(kind, status);
+        let file = self.add_file(task, kind, status);
         self.install(task, back.value as i32, file, flags.contains(InitFlags::CLOEXEC));
         self.bind_fd(cx, task, back.value as i32);
         self.leave(cx, task)
@@ -360,9 +308,8 @@ impl State {
         } else {
             OpenFlags::empty()
         };
-        let file = self.add_file(FileKind::Queue(group), OpenFlags::O_RDWR | nonblock);
+        let file = self.add_file(task, FileKind::Queue(group), OpenFlags::O_RDWR | nonblock);
         self.group_mut(group).queue = Some(file);
-        self.touched = true;
         self.install(task, back.value as i32, file, flags.contains(InitFlags::CLOEXEC));
         self.bind_fd(cx, task, back.value as i32);
         self.leave(cx, task)
@@ -376,7 +323,7 @@ impl State {
         match file.kind {
             FileKind::Control(_) => self.finish(cx, task, C1, &fail(Errno::EINVAL)),
             FileKind::Classic(group) | FileKind::Queue(group) => {
-                self.read_queue(cx, task, group, number, size)
+                self.take(cx, task, Reading::new(number, group, size))
             }
             FileKind::Pidfd => self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL)),
             FileKind::File { .. } if file.readable() => {
@@ -502,11 +449,10 @@ impl State {
             let allowed = [written, Allowed::Errno(Errno::ENOENT)];
             return self.finish(cx, task, rule, &allowed[..1 + usize::from(down)]);
         }
-        if down {
-            return self.finish(cx, task, S2, &[Allowed::Errno(Errno::ENOENT)]);
-        }
+        // A group that has stopped may still have events that it has not allowed yet.
         let Some(at) = of.pending.iter().position(|pending| pending.fd == fd) else {
             let rule = match rule {
+                Q6 if down => S2,
                 Q6 if of.void_fds.contains(&fd) => R4,
                 Q6 if self.vars.contains(&fd) => R3,
                 rule => rule,
@@ -532,13 +478,7 @@ impl State {
             _ => MAINLINE,
         };
         self.set_rule(task, rule);
-        if let Some(group) = self.drop_ref(entry.file)
-            && let Some(call) = &mut self.task_mut(task).call
-        {
-            call.at = At::Closing { group };
-            return Ok(());
-        }
-        self.finish(cx, task, rule, &[Allowed::Value(0)])
+        self.put(cx, task, entry.file, Closed::Return(0))
     }
 
     fn dup(&mut self, cx: &mut Context<'_>, task: Task, fd: i32) -> Result<(), Stop> {
@@ -576,6 +516,9 @@ impl State {
                 if of.down {
                     return self.poll_of_the_dead(cx, task);
                 }
+                let group = *group;
+                self.group_mut(group).unordered = false;
+                let of = self.group(group);
                 let flags = if of.unread.is_empty() { PollFlags::empty() } else { READABLE };
                 (rule, ready(flags))
             }
@@ -642,7 +585,7 @@ impl State {
             Some(FileKind::File { path, .. }) if path.kind == PathKind::Dir => {
                 fail(MAINLINE, Errno::ENOTTY)
             }
-            Some(FileKind::File { path, pos, .. }) => match self.contents.get(path) {
+            Some(FileKind::File { path, pos, .. }) => match self.contents(*path) {
                 None => (MAINLINE, Allowed::Any),
                 // file_ioctl() of fs/ioctl.c puts the difference into an int.
                 Some(bytes) => (MAINLINE, Allowed::Value(bytes.len() as i64 - *pos as i64)),
@@ -657,7 +600,10 @@ impl State {
                 if of.hears_of_others {
                     (rule, Allowed::Any)
                 } else {
-                    (rule, Allowed::Value(self.unread_bytes(*group) as i64))
+                    let group = *group;
+                    let bytes = if of.down { 0 } else { self.unread_bytes(group) };
+                    self.group_mut(group).unordered = false;
+                    (rule, Allowed::Value(bytes as i64))
                 }
             }
         };

@@ -17,6 +17,8 @@ pub(crate) struct Context<'a> {
     /// The step that is being judged.
     pub step: usize,
     pub seen: &'a Observation,
+    /// Whether actions that follow one another are taken at once, since nobody can come between.
+    pub in_one_go: bool,
     /// What would have fitted where something was missing.
     pub foreseen: RefCell<Foreseen>,
     script: Vec<Choice>,
@@ -28,6 +30,12 @@ pub(crate) struct Context<'a> {
 pub(crate) struct Foreseen {
     pub back: Option<Return>,
     pub asleep: Option<BTreeSet<Task>>,
+}
+
+/// How a call returned.
+pub(crate) struct Back<'a> {
+    pub value: i64,
+    pub data: &'a Seen,
 }
 
 struct Choice {
@@ -47,6 +55,7 @@ impl<'a> Context<'a> {
             program,
             step,
             seen,
+            in_one_go: true,
             foreseen: RefCell::default(),
             script: Vec::new(),
             next: 0,
@@ -96,12 +105,18 @@ impl<'a> Context<'a> {
             step: self.step,
             allowed: allowed.into(),
             observed: observed.into(),
+            history: Vec::new(),
         })
     }
 
-    /// How the call that the task is in was seen to return, if it was.
+    /// How the call of a step was seen to return, if it was.
     pub(crate) fn peek(&self, step: usize) -> Option<&'a Return> {
         self.seen.returns.iter().find(|back| back.step == step)
+    }
+
+    /// How the call that the task is in was seen to return.
+    pub(crate) fn peek_of(&self, state: &State, task: Task) -> Option<&'a Return> {
+        self.peek(state.step_of(task)?)
     }
 
     /// Notes how the call of a step would return, unless it does or that is noted.
@@ -133,28 +148,33 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The call that the task is in returns now, and only so.
+    /// The call that the task is in returns now, and only so. The call of a task that was killed
+    /// can end without being seen to.
     pub(crate) fn returns(
-        &self,
+        &mut self,
         state: &mut State,
         task: Task,
         rule: Rule,
         allowed: &[Allowed],
-    ) -> Result<&'a Return, Stop> {
-        let step = state.task(task).call.as_ref().map_or(self.step, |call| call.step);
+    ) -> Result<Back<'a>, Stop> {
+        let step = state.step_of(task).unwrap_or(self.step);
         let who = if step == self.step {
             String::new()
         } else {
             format!(" for {} in step {}", self.name(task), step + 1)
         };
+        let likely = |allowed: Option<&Allowed>| match allowed {
+            Some(Allowed::Value(value)) => *value,
+            Some(Allowed::Errno(errno)) => -i64::from(errno.0),
+            Some(Allowed::Fd) => state.lowest_free(task).into(),
+            Some(Allowed::Any) | None => 0,
+        };
         let Some(back) = self.peek(step) else {
-            let value = match allowed.first() {
-                Some(Allowed::Value(value)) => *value,
-                Some(Allowed::Errno(errno)) => -i64::from(errno.0),
-                Some(Allowed::Fd) => state.lowest_free(task).into(),
-                Some(Allowed::Any) | None => 0,
-            };
-            self.foresee(step, value, Seen::Nothing);
+            if state.task(task).killed {
+                let which = self.choose(allowed.len());
+                return Ok(Back { value: likely(allowed.get(which)), data: &Seen::Nothing });
+            }
+            self.foresee(step, likely(allowed.first()), Seen::Nothing);
             return Err(self.broken(
                 rule,
                 format!("{}{who}", either(allowed)),
@@ -170,7 +190,7 @@ impl<'a> Context<'a> {
             Allowed::Any => back.value >= 0,
         };
         if allowed.iter().any(fits) {
-            return Ok(back);
+            return Ok(Back { value: back.value, data: &back.data });
         }
         let observed = if allowed.contains(&Allowed::Fd) && back.value >= 0 {
             format!("fd {}, which is in use", back.value)

@@ -7,8 +7,8 @@ use refan_program::{Rule, Task};
 
 use crate::Kernel;
 use crate::mark::{FID, Mark};
-use crate::rules::{CONTROL_FLAGS, I1, I3, MAINLINE, Q9, R1, S1};
-use crate::state::{Answer, At, Event, EventNo, FileKind, FileNo, GroupNo, State};
+use crate::rules::{CONTROL_FLAGS, I1, I3, MAINLINE, Q9, R1, S1, S2};
+use crate::state::{Answer, At, Event, EventNo, FileNo, GroupNo, State};
 use crate::violation::Allowed;
 
 /// `FAN_CLASS_*`; the higher class is asked first (A3).
@@ -40,14 +40,19 @@ pub(crate) struct Group {
     pub hears_of_others: bool,
     /// What a read takes next comes first.
     pub unread: Vec<Unread>,
-    /// In the order of hand-over.
+    /// Whether an event that is queued now could as well have been queued before those of the last
+    /// rank: nothing that has happened since depends on their being there.
+    pub unordered: bool,
+    /// By number; of equal numbers in the order of hand-over.
     pub pending: Vec<Pending>,
     /// The open queue file of a restartable group.
     pub queue: Option<FileNo>,
     /// Event fd numbers whose events a queue release has made unread again.
     pub void_fds: BTreeSet<i32>,
-    /// The control file, or a classic group's file, has been released.
+    /// The control file, or a classic group's file, is being released: no event comes any more.
     pub down: bool,
+    /// It has been.
+    pub gone: bool,
 }
 
 /// An entry of the queue.
@@ -184,10 +189,12 @@ impl State {
             changed: 0,
             hears_of_others: false,
             unread: Vec::new(),
+            unordered: false,
             pending: Vec::new(),
             queue: None,
             void_fds: BTreeSet::new(),
             down: false,
+            gone: false,
         };
         let rule = if restartable { CONTROL_FLAGS } else { rule };
         Init::Made(rule, Box::new(group), errors)
@@ -198,30 +205,91 @@ impl State {
         let own = || self.groups.iter().filter(move |group| group.uid == uid);
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         (
-            count(own().filter(|group| !group.down || group.queue.is_some()).count()),
+            count(own().filter(|group| !group.gone || group.queue.is_some()).count()),
             count(own().filter(|group| !group.down).count()),
         )
     }
 
-    /// Queues an event; none where the access is let through without one (`fsnotify_insert_event`).
-    pub(crate) fn queue_event(&mut self, event: Event) -> Option<EventNo> {
-        let number = EventNo(self.events_made);
-        let at = event.group;
-        self.touched = true;
-        let group = self.group_mut(at);
+    /// Queues the event of a task; false where the access is let through without one
+    /// (`fsnotify_insert_event`).
+    pub(crate) fn queue_event(&mut self, task: Task, mut event: Event) -> bool {
+        let group = &mut self.groups[event.group.0];
         if group.down {
-            return None;
+            return false;
         }
         if group.limit.is_some_and(|limit| group.unread.len() >= limit as usize) {
+            group.unordered = false;
             if !group.unread.contains(&Unread::Overflow) {
                 group.unread.push(Unread::Overflow);
             }
-            return None;
+            return false;
         }
-        group.unread.push(Unread::Event(number));
-        self.events_made += 1;
+        let last = self.events.values().filter(|other| other.group == event.group);
+        let last = last.map(|other| other.rank).max();
+        event.rank = match (last, group.unread.last()) {
+            (Some(rank), Some(Unread::Event(_))) if group.unordered => rank,
+            (Some(rank), _) => rank + 1,
+            (None, _) => 0,
+        };
+        // In an order of their own, so that it does not tell who came first.
+        let number = EventNo(task);
+        let same = |entry: &Unread| match entry {
+            Unread::Event(other) => {
+                *other > number
+                    && self.events.get(other).is_some_and(|other| other.rank == event.rank)
+            }
+            Unread::Overflow => false,
+        };
+        let behind = group.unread.iter().rev().take_while(|entry| same(entry)).count();
+        group.unread.insert(group.unread.len() - behind, Unread::Event(number));
+        group.unordered = true;
         self.events.insert(number, event);
-        Some(number)
+        true
+    }
+
+    /// How many entries of the queue can be the first: those that were queued at the same time.
+    pub(crate) fn heads(&self, group: GroupNo) -> usize {
+        let rank = |entry: &Unread| match entry {
+            Unread::Event(number) => self.events.get(number).map(|event| event.rank),
+            Unread::Overflow => None,
+        };
+        let unread = &self.group(group).unread;
+        match unread.first().map(rank) {
+            Some(Some(first)) => {
+                unread.iter().take_while(|entry| rank(entry) == Some(first)).count()
+            }
+            Some(None) => 1,
+            None => 0,
+        }
+    }
+
+    /// One of those that can be the first is: the others were queued behind it.
+    pub(crate) fn put_first(&mut self, group: GroupNo, head: usize) {
+        let of = self.group_mut(group);
+        of.unread[..=head].rotate_right(1);
+        if let Some(Unread::Event(first)) = of.unread.first().copied()
+            && let Some(rank) = self.events.get(&first).map(|event| event.rank)
+        {
+            for (number, event) in &mut self.events {
+                if event.group == group && event.rank >= rank && *number != first {
+                    event.rank += 1;
+                }
+            }
+        }
+    }
+
+    /// Makes the ranks of a group's events successive numbers from 0 on.
+    pub(crate) fn normalize_ranks(&mut self, group: GroupNo) {
+        let of = |event: &&Event| event.group == group;
+        let ranks: BTreeSet<u32> =
+            self.events.values().filter(of).map(|event| event.rank).collect();
+        if ranks.iter().copied().eq(0..ranks.len() as u32) {
+            return;
+        }
+        for event in self.events.values_mut().filter(|event| event.group == group) {
+            event.rank =
+                (0..).zip(&ranks).find(|(_, rank)| **rank == event.rank).map_or(0, |of| of.0);
+        }
     }
 
     /// Length of an entry of the queue as it is read (`fanotify_event_len`).
@@ -246,22 +314,32 @@ impl State {
     /// Answers an event: its accessor goes on, or the event is dropped with it (K3).
     pub(crate) fn answer(&mut self, number: EventNo, answer: Answer) {
         let Some(event) = self.events.get_mut(&number) else { return };
-        self.touched = true;
         if event.canceled {
             self.events.remove(&number);
             return;
         }
         event.answer = Some(answer);
-        let accessor = event.accessor;
-        if let Some(call) = &mut self.task_mut(accessor).call {
+        if let Some(call) = &mut self.task_mut(number.0).call {
             call.rule = answer.rule;
         }
+    }
+
+    /// An event that was read waits for its answer.
+    pub(crate) fn hand_over(&mut self, group: GroupNo, event: EventNo, fd: i32) {
+        let of = self.group_mut(group);
+        if of.down {
+            // Whoever allows the others has not seen it.
+            self.answer(event, Answer::allow(S1));
+            return;
+        }
+        of.void_fds.remove(&fd);
+        let at = of.pending.partition_point(|pending| pending.fd <= fd);
+        of.pending.insert(at, Pending { event, fd });
     }
 
     /// The queue file is released: what is pending becomes unread again, ahead of everything that
     /// is unread, in the order of first queueing (R1, R2, R7); canceled events are freed (K3).
     pub(crate) fn restart(&mut self, group: GroupNo) {
-        self.touched = true;
         let pending = std::mem::take(&mut self.group_mut(group).pending);
         let mut restarted = Vec::new();
         for Pending { event: number, fd } in pending {
@@ -272,77 +350,79 @@ impl State {
                 }
                 Some(event) => {
                     event.restarted = true;
-                    restarted.push(number);
-                    let accessor = event.accessor;
-                    if let Some(call) = &mut self.task_mut(accessor).call {
+                    restarted.push((event.rank, number));
+                    if let Some(call) = &mut self.task_mut(number.0).call {
                         call.rule = R1;
                     }
                 }
                 None => {}
             }
         }
+        // What is unread was queued behind everything that was ever taken.
+        restarted.sort_unstable();
         let group = self.group_mut(group);
         group.queue = None;
-        for entry in &group.unread {
-            if let Unread::Event(number) = entry {
-                restarted.push(*number);
+        group.unordered = false;
+        group.unread.splice(0..0, restarted.into_iter().map(|(_, event)| Unread::Event(event)));
+    }
+
+    /// The control file, or a classic group's file, is released: no event comes any more (S1;
+    /// `fanotify_release`).
+    pub(crate) fn stop(&mut self, group: GroupNo) {
+        let of = self.group_mut(group);
+        of.down = true;
+        of.unordered = false;
+        let reads_it = |at: &At| matches!(at, At::Reading(reading) if reading.group == group);
+        if of.restartable {
+            for call in self.tasks.iter_mut().filter_map(|task| task.call.as_mut()) {
+                if reads_it(&call.at) {
+                    call.rule = S2;
+                }
             }
-        }
-        // Events are read from the head, so one order of first queueing goes through the events of
-        // both lists; the overflow record keeps its place behind those it stood behind.
-        let overflow = group
-            .unread
-            .iter()
-            .position(|entry| *entry == Unread::Overflow)
-            .map(|at| group.unread.len() - 1 - at);
-        restarted.sort_unstable();
-        group.unread = restarted.into_iter().map(Unread::Event).collect();
-        if let Some(behind) = overflow {
-            let at = group.unread.len().saturating_sub(behind);
-            group.unread.insert(at, Unread::Overflow);
         }
     }
 
-    /// The control file, or a classic group's file, is released: all accessors are allowed, the
-    /// marks go (S1; `fanotify_release`).
-    pub(crate) fn shut_down(&mut self, group: GroupNo) {
-        self.touched = true;
+    /// The events that are to be allowed now that the group has stopped.
+    pub(crate) fn to_be_allowed(&self, group: GroupNo) -> Vec<EventNo> {
+        let of = self.group(group);
+        let unread = of.unread.iter().filter_map(|entry| match entry {
+            Unread::Event(event) => Some(*event),
+            Unread::Overflow => None,
+        });
+        of.pending.iter().map(|pending| pending.event).chain(unread).collect()
+    }
+
+    /// Allows an event of a group that has stopped.
+    pub(crate) fn allow(&mut self, group: GroupNo, event: EventNo) {
         let of = self.group_mut(group);
-        of.down = true;
         let rule = if of.restartable { S1 } else { MAINLINE };
-        let pending = std::mem::take(&mut of.pending);
-        let unread = std::mem::take(&mut of.unread);
-        for one in pending {
-            self.answer(one.event, Answer::allow(rule));
-        }
-        for entry in unread {
-            if let Unread::Event(event) = entry {
-                self.answer(event, Answer::allow(rule));
-            }
-        }
+        of.pending.retain(|pending| pending.event != event);
+        of.unread.retain(|entry| *entry != Unread::Event(event));
+        self.answer(event, Answer::allow(rule));
+    }
+
+    /// The marks of a group that has stopped go, and what else is left of it but what the queue
+    /// file holds.
+    pub(crate) fn tear_down(&mut self, group: GroupNo) {
+        self.group_mut(group).unread.clear();
         self.remove_marks(group, |_| true);
-        for task in &mut self.tasks {
-            let reads_it = matches!(&task.call, Some(call) if matches!(&call.at,
-                At::Reading { file, .. } if matches!(self.files.get(file),
-                    Some(open) if open.kind == FileKind::Queue(group))));
-            if let (true, Some(call)) = (reads_it, &mut task.call) {
-                call.rule = crate::rules::S2;
-            }
-        }
     }
 
     /// The accessor of an event was killed (K2, K3; `fanotify_get_response`).
     pub(crate) fn abandon(&mut self, number: EventNo) {
-        self.touched = true;
         let Some(event) = self.events.get_mut(&number) else { return };
-        let group = event.group;
-        let of = &mut self.groups[group.0];
-        if of.pending.iter().any(|pending| pending.event == number) {
-            event.canceled = true;
-            return;
+        let of = &mut self.groups[event.group.0];
+        let unread = of.unread.iter().position(|entry| *entry == Unread::Event(number));
+        match unread {
+            Some(at) => {
+                of.unread.remove(at);
+                self.events.remove(&number);
+            }
+            None if event.answer.is_some() => {
+                self.events.remove(&number);
+            }
+            None => event.canceled = true,
         }
-        of.unread.retain(|entry| *entry != Unread::Event(number));
-        self.events.remove(&number);
     }
 
     /// The rule that keeps an accessor waiting for this event.

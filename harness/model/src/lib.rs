@@ -7,10 +7,16 @@
 //! kernel that it follows.
 
 mod access;
+mod action;
+mod agree;
 mod calls;
 mod context;
+mod counterexample;
+mod explore;
 mod fdinfo;
+mod footprint;
 mod group;
+mod history;
 mod kernel;
 mod mark;
 mod model;
@@ -20,6 +26,8 @@ mod rules;
 mod state;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod violation;
 mod walk;
 

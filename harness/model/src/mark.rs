@@ -197,7 +197,6 @@ impl State {
                 self.lingering.push(Lingering { group, mark, pinned_by });
             }
         }
-        self.touched = true;
     }
 
     /// `fanotify_mark(2)`: the rule, and the results that are allowed. If the first of them is a
@@ -360,19 +359,23 @@ impl State {
                 self.clock += 1;
                 let born = self.clock;
                 let marks = &mut self.group_mut(group).marks;
-                marks.push(Mark {
-                    on,
-                    mask: EventMask::empty(),
-                    ignored: EventMask::empty(),
-                    survives_modify: false,
-                    ignore_flags: false,
-                    evictable: flags.contains(MarkFlags::EVICTABLE),
-                    born,
-                });
-                marks.len() - 1
+                // Marks stand in no particular order.
+                let at = marks.partition_point(|mark| mark.on < on);
+                marks.insert(
+                    at,
+                    Mark {
+                        on,
+                        mask: EventMask::empty(),
+                        ignored: EventMask::empty(),
+                        survives_modify: false,
+                        ignore_flags: false,
+                        evictable: flags.contains(MarkFlags::EVICTABLE),
+                        born,
+                    },
+                );
+                at
             }
         };
-        self.touched = true;
         self.clock += 1;
         let changed = self.clock;
         let group = self.group_mut(group);
@@ -425,7 +428,6 @@ impl State {
         if ((mark.mask | mark.ignored) - kept).is_empty() {
             self.remove_marks(group, |mark| mark.on == on);
         }
-        self.touched = true;
         Ok(())
     }
 

@@ -1,15 +1,15 @@
 //! Reading events from a queue: `fanotify_read` and `copy_event_to_user` in
 //! fs/notify/fanotify/fanotify_user.c, with the contract's rules on top.
 
-use refan_abi::{Errno, Event, EventMask, InfoRecord, InitFlags, NO_FD, OpenFlags};
+use refan_abi::{Errno, Event, EventMask, InfoRecord, InitFlags, METADATA_LEN, NO_FD, OpenFlags};
 use refan_program::{Bind, Path, Rule, Task};
 
 use crate::context::Context;
-use crate::group::{Pending, Unread};
+use crate::group::Unread;
 use crate::rules::{A1, F2, MAINLINE, Q4, Q7, Q8, Q9, Q10, R1, R2, R6, R9, S2};
-use crate::state::{Answer, At, EventNo, FileKind, FileNo, GroupNo, Raises, State};
+use crate::state::{Answer, At, EventNo, FileKind, FileNo, GroupNo, Next, Raises, Reading, State};
 use crate::violation::{Allowed, mask_text, returned};
-use crate::{Object, Seen, SeenEvent, Stop};
+use crate::{Object, Return, Seen, SeenEvent, Stop};
 
 /// `FAN_NOPIDFD` and `FAN_EPIDFD`.
 const NO_PIDFD: i32 = -1;
@@ -17,7 +17,6 @@ const FAILED_PIDFD: i32 = -2;
 
 /// An event that a read has to deliver.
 struct Due {
-    what: Option<EventNo>,
     mask: EventMask,
     path: Option<Path>,
     pid: i32,
@@ -35,6 +34,20 @@ enum DueFd {
     New,
     /// One of these numbers.
     Number(&'static [i32]),
+}
+
+/// What a look at the queue's head came to.
+enum Taken {
+    /// The group has stopped.
+    Stopped,
+    /// No event is unread.
+    Nothing,
+    /// The first event does not fit.
+    TooBig,
+    /// It was taken and denied, since no fd could be made for it.
+    NoFd,
+    /// It was taken; with the event that is to be handed over then.
+    Event(Option<EventNo>, Due),
 }
 
 impl Due {
@@ -67,15 +80,14 @@ fn seen_text(state: &State, cx: &Context<'_>, seen: &SeenEvent) -> String {
 }
 
 impl State {
-    /// A read from a group's queue: it returns, or the task waits for an event.
-    pub(crate) fn read_queue(
+    /// A read from a group's queue takes the next event, or is at its end, or sleeps.
+    pub(crate) fn take(
         &mut self,
         cx: &mut Context<'_>,
         task: Task,
-        group: GroupNo,
-        file: FileNo,
-        size: u32,
+        reading: Reading,
     ) -> Result<(), Stop> {
+        let group = reading.group;
         let of = self.group(group);
         let rule = if of.restartable { Q4 } else { MAINLINE };
         if of.hears_of_others {
@@ -84,267 +96,324 @@ impl State {
                     .to_owned(),
             ));
         }
-        if of.restartable && of.down {
-            return self.finish(cx, task, S2, &[Allowed::Value(0)]);
-        }
-        let nonblocking =
-            self.files.get(&file).is_some_and(|file| file.status.contains(OpenFlags::O_NONBLOCK));
-        let reports_errors = of.flags.contains(InitFlags::REPORT_FD_ERROR);
-        let reports_pidfds = of.flags.contains(InitFlags::REPORT_PIDFD);
-        let mut fds_left = self.fds_left(task);
-        let mut take_fd = || match &mut fds_left {
-            Some(0) => false,
-            Some(left) => {
-                *left -= 1;
-                true
+        self.put_expected_first(cx, task, &reading);
+        let before = cx.peek_of(self, task).is_none().then(|| self.clone());
+        let (number, due) = match self.next_due(task, &reading) {
+            Taken::Event(number, due) => (number, due),
+            Taken::Stopped if reading.events == 0 => {
+                return self.finish(cx, task, S2, &[Allowed::Value(0)]);
             }
-            None => true,
+            Taken::Nothing if reading.events == 0 => {
+                let flags = self.files.get(&reading.file).map(|file| file.status);
+                if flags.is_some_and(|flags| flags.contains(OpenFlags::O_NONBLOCK)) {
+                    return self.finish(cx, task, rule, &[Allowed::Errno(Errno::EAGAIN)]);
+                }
+                self.set_rule(task, rule);
+                self.sleeps(task, At::Reading(reading));
+                return Ok(());
+            }
+            Taken::TooBig if reading.events == 0 => {
+                self.group_mut(group).unordered = false;
+                return self.finish(cx, task, rule, &[Allowed::Errno(Errno::EINVAL)]);
+            }
+            Taken::NoFd if reading.events == 0 => {
+                return self.finish(cx, task, F2, &[Allowed::Errno(Errno::EMFILE)]);
+            }
+            Taken::Stopped | Taken::Nothing | Taken::TooBig | Taken::NoFd => {
+                self.group_mut(group).unordered = false;
+                return self.read_all(cx, task, &reading);
+            }
         };
-        let mut due: Vec<Due> = Vec::new();
-        let mut room = size as usize;
-        let mut error = None;
-        while error.is_none() {
-            let Some(&next) = self.group(group).unread.first() else {
-                if due.is_empty() {
-                    if !nonblocking {
-                        self.wait_for_event(task, file, size, rule);
-                        return Ok(());
-                    }
-                    error = Some((rule, Errno::EAGAIN));
-                }
-                break;
-            };
-            let len = self.event_len(group, next);
-            if len > room {
-                if due.is_empty() {
-                    error = Some((rule, Errno::EINVAL));
-                }
-                break;
+        let back = cx.peek_of(self, task);
+        let fd = match (before, back) {
+            (Some(before), _) if !self.task(task).killed => {
+                return Err(before.foresee_read(cx, task, reading));
             }
-            self.group_mut(group).unread.remove(0);
-            self.touched = true;
-            let event = match next {
-                Unread::Event(number) => self.events.get(&number).cloned().map(|of| (number, of)),
-                Unread::Overflow => None,
-            };
-            let Some((number, event)) = event else {
-                room -= len;
-                due.push(Due {
-                    what: None,
-                    mask: EventMask::Q_OVERFLOW,
-                    path: None,
-                    pid: 0,
-                    range: None,
-                    len,
-                    restarted: false,
-                    // With FAN_REPORT_FD_ERROR mainline shows -EBADF, the contract FAN_NOFD.
-                    fd: DueFd::Number(if reports_errors { &[NO_FD, -9] } else { &[NO_FD] }),
-                    // -ESRCH or FAN_NOPIDFD.
-                    pidfd: reports_pidfds.then_some(DueFd::Number(if reports_errors {
-                        &[-3]
-                    } else {
-                        &[NO_PIDFD]
-                    })),
-                });
-                continue;
-            };
-            let has_fd = take_fd();
-            if !has_fd {
-                self.answer(number, Answer::deny(Errno::EPERM, Q7));
-                if !reports_errors {
-                    if due.is_empty() {
-                        error = Some((F2, Errno::EMFILE));
-                    }
-                    break;
+            (_, Some(back)) => match self.accept(cx, &reading, &due, back) {
+                Ok(fd) => fd,
+                Err(stop) => {
+                    // The way goes this far.
+                    self.matched.insert(back.step);
+                    return Err(stop);
                 }
-            }
-            room -= len;
-            let has_pidfd = reports_pidfds && take_fd();
-            const EMFILE: &[i32] = &[-24];
-            due.push(Due {
-                what: has_fd.then_some(number),
-                mask: event.mask,
-                path: Some(event.path),
-                pid: self.task(event.accessor).pid,
-                range: event.range,
-                len,
-                restarted: event.restarted,
-                fd: if has_fd { DueFd::New } else { DueFd::Number(EMFILE) },
-                pidfd: reports_pidfds.then_some(if has_pidfd {
-                    DueFd::New
-                } else if reports_errors {
-                    DueFd::Number(EMFILE)
-                } else {
-                    DueFd::Number(&[FAILED_PIDFD])
-                }),
-            });
+            },
+            _ => self.lowest_free(task),
+        };
+        let of = self.group(group);
+        let (flags, cloexec) = (of.event_flags, of.event_flags.contains(OpenFlags::O_CLOEXEC));
+        if let (DueFd::New, Some(path)) = (due.fd, due.path) {
+            let kind = FileKind::File { path, raises: Raises::Nothing, pos: 0 };
+            self.take_number(cx, task, fd, kind, flags, cloexec)?;
         }
-        match error {
-            Some((rule, errno)) => self.finish(cx, task, rule, &[Allowed::Errno(errno)]),
-            None => self.deliver(cx, task, group, due),
+        let pidfd = match back {
+            Some(back) => events_of(back).get(reading.events as usize).and_then(pidfd_of),
+            None => due.pidfd.map(|_| self.lowest_free(task)),
+        };
+        if let (Some(DueFd::New), Some(pidfd)) = (due.pidfd, pidfd) {
+            // pidfd_prepare() sets close-on-exec.
+            self.take_number(cx, task, pidfd, FileKind::Pidfd, OpenFlags::O_RDWR, true)?;
+        }
+        let len = u32::try_from(due.len).unwrap_or(u32::MAX);
+        let reading = Reading {
+            room: reading.room.saturating_sub(len),
+            done: reading.done + len,
+            events: reading.events + 1,
+            ..reading
+        };
+        match number {
+            Some(event) => self.goes_on(cx, task, Next::HandOver { event, fd, reading }),
+            None => self.read_on(cx, task, reading),
         }
     }
 
-    /// The queue is empty: the task sleeps until an event comes or the group is shut down.
-    fn wait_for_event(&mut self, task: Task, file: FileNo, size: u32, rule: Rule) {
-        if let Some(call) = &mut self.task_mut(task).call {
-            call.at = At::Reading { file, size };
-            call.rule = rule;
-        }
-    }
-
-    /// The read returns these events, of which there is at least one.
-    fn deliver(
+    /// A read that has taken an event goes on.
+    pub(crate) fn read_on(
         &mut self,
         cx: &mut Context<'_>,
         task: Task,
-        group: GroupNo,
-        due: Vec<Due>,
+        reading: Reading,
     ) -> Result<(), Stop> {
-        let restartable = self.group(group).restartable;
-        let step = self.task(task).call.as_ref().map_or(cx.step, |call| call.step);
-        let texts: Vec<String> = due
-            .iter()
-            .map(|one| {
-                let by = (0u8..)
-                    .zip(&self.tasks)
-                    .find(|(_, task)| one.pid != 0 && task.pid == one.pid)
-                    .map(|(number, _)| Task(number));
-                one.text(cx, by)
-            })
-            .collect();
-        let allowed = texts.join(", ");
-        // Which rule loses an event that does not come.
-        let lost = match due.iter().find(|one| one.restarted) {
-            _ if !restartable => MAINLINE,
-            Some(_) => R1,
-            None if due.iter().any(|one| one.what.is_none() && one.path.is_none()) => Q9,
-            None => R6,
-        };
-        let Some(back) = cx.peek(step) else {
-            let bytes: usize = due.iter().map(|one| one.len).sum();
-            cx.foresee(step, bytes as i64, Seen::Events(self.as_read(task, &due)));
-            return Err(cx.broken(lost, allowed, cx.seen_instead(task)));
-        };
-        self.matched.insert(step);
-        let seen: &[SeenEvent] = match &back.data {
-            Seen::Events(events) => events,
-            _ => &[],
-        };
-        if back.value <= 0 || seen.is_empty() {
-            let rule = if back.value == -i64::from(Errno::EAGAIN.0) { lost } else { Q4 };
-            let rule = if restartable { rule } else { MAINLINE };
-            return Err(cx.broken(rule, allowed, returned(back.value)));
+        if (reading.room as usize) < METADATA_LEN {
+            return self.read_all(cx, task, &reading);
         }
-        let observed =
-            seen.iter().map(|one| seen_text(self, cx, one)).collect::<Vec<_>>().join(", ");
-        for (number, one) in due.iter().enumerate() {
-            let Some(seen) = seen.get(number) else {
-                return Err(cx.broken(if restartable { Q4 } else { MAINLINE }, allowed, observed));
+        self.goes_on(cx, task, Next::Take(reading))
+    }
+
+    /// Whether the event that a read returned next is one of those that can be the first.
+    pub(crate) fn is_first(&self, group: GroupNo, seen: &SeenEvent) -> bool {
+        let heads = self.heads(group);
+        self.group(group).unread[..heads].iter().any(|entry| self.is_entry(*entry, seen))
+    }
+
+    /// Of the events that can be the first, one is; the one that was read, if that is known.
+    fn put_expected_first(&mut self, cx: &mut Context<'_>, task: Task, reading: &Reading) {
+        let heads = self.heads(reading.group);
+        if heads == 0 {
+            return;
+        }
+        let expected = cx
+            .peek_of(self, task)
+            .and_then(|back| events_of(back).get(reading.events as usize))
+            .and_then(|seen| {
+                let entries = self.group(reading.group).unread[..heads].iter();
+                entries.into_iter().position(|entry| self.is_entry(*entry, seen))
+            });
+        let head = expected.unwrap_or_else(|| cx.choose(heads));
+        self.put_first(reading.group, head);
+    }
+
+    /// Takes the first event off the queue, if the read can have it.
+    fn next_due(&mut self, task: Task, reading: &Reading) -> Taken {
+        let group = reading.group;
+        let of = self.group(group);
+        if of.restartable && of.down {
+            return Taken::Stopped;
+        }
+        let Some(&next) = of.unread.first() else { return Taken::Nothing };
+        let len = self.event_len(group, next);
+        if len > reading.room as usize {
+            return Taken::TooBig;
+        }
+        let reports_errors = of.flags.contains(InitFlags::REPORT_FD_ERROR);
+        let reports_pidfds = of.flags.contains(InitFlags::REPORT_PIDFD);
+        self.group_mut(group).unread.remove(0);
+        let event = match next {
+            Unread::Event(number) => self.events.get(&number).cloned().map(|of| (number, of)),
+            Unread::Overflow => None,
+        };
+        let Some((number, event)) = event else {
+            let due = Due {
+                mask: EventMask::Q_OVERFLOW,
+                path: None,
+                pid: 0,
+                range: None,
+                len,
+                restarted: false,
+                // With FAN_REPORT_FD_ERROR mainline shows -EBADF, the contract FAN_NOFD.
+                fd: DueFd::Number(if reports_errors { &[NO_FD, -9] } else { &[NO_FD] }),
+                // -ESRCH or FAN_NOPIDFD.
+                pidfd: reports_pidfds.then_some(DueFd::Number(if reports_errors {
+                    &[-3]
+                } else {
+                    &[NO_PIDFD]
+                })),
             };
-            if let Some((rule, what)) = self.differs(one, seen) {
-                let later = due[number + 1..].iter().any(|other| self.is_same(other, seen))
-                    || self.is_unread(group, seen);
-                let rule = match (restartable, later) {
-                    (false, _) => MAINLINE,
-                    (true, true) => {
-                        if self.any_restarted(group, &due) {
-                            R2
-                        } else {
-                            Q4
-                        }
-                    }
-                    (true, false) => rule,
-                };
-                let what = if what.is_empty() { String::new() } else { format!(" ({what})") };
-                return Err(cx.broken(rule, allowed, format!("{observed}{what}")));
+            return Taken::Event(None, due);
+        };
+        let left = self.fds_left(task);
+        let has_fd = left != Some(0);
+        if !has_fd {
+            self.answer(number, Answer::deny(Errno::EPERM, Q7));
+            if !reports_errors {
+                return Taken::NoFd;
             }
         }
-        let bytes: usize = due.iter().map(|one| one.len).sum();
-        if seen.len() > due.len() || back.value != bytes as i64 {
-            let rule = if !restartable {
+        let has_pidfd = left.is_none_or(|left| left > usize::from(has_fd));
+        const EMFILE: &[i32] = &[-24];
+        let due = Due {
+            mask: event.mask,
+            path: Some(event.path),
+            pid: self.task(number.0).pid,
+            range: event.range,
+            len,
+            restarted: event.restarted,
+            fd: if has_fd { DueFd::New } else { DueFd::Number(EMFILE) },
+            pidfd: reports_pidfds.then_some(if has_pidfd {
+                DueFd::New
+            } else if reports_errors {
+                DueFd::Number(EMFILE)
+            } else {
+                DueFd::Number(&[FAILED_PIDFD])
+            }),
+        };
+        Taken::Event(has_fd.then_some(number), due)
+    }
+
+    /// The event that was taken is the one that was read next; its fd number.
+    fn accept(
+        &self,
+        cx: &Context<'_>,
+        reading: &Reading,
+        due: &Due,
+        back: &Return,
+    ) -> Result<i32, Stop> {
+        let group = reading.group;
+        let restartable = self.group(group).restartable;
+        let general = if restartable { Q4 } else { MAINLINE };
+        let events = events_of(back);
+        let allowed = || self.due_text(cx, due);
+        if back.value <= 0 || events.is_empty() {
+            let lost = back.value == -i64::from(Errno::EAGAIN.0) && restartable;
+            let rule = if lost { self.loser(group, due) } else { general };
+            return Err(cx.broken(rule, allowed(), returned(back.value)));
+        }
+        let observed =
+            || events.iter().map(|one| seen_text(self, cx, one)).collect::<Vec<_>>().join(", ");
+        let Some(seen) = events.get(reading.events as usize) else {
+            return Err(cx.broken(general, format!("{} as well", allowed()), observed()));
+        };
+        if let Some((rule, what)) = self.differs(due, seen) {
+            let later = self.group(group).unread.iter().any(|entry| self.is_entry(*entry, seen));
+            let rule = match (restartable, later) {
+                (false, _) => MAINLINE,
+                (true, true) if due.restarted || self.any_restarted(group) => R2,
+                (true, true) => Q4,
+                (true, false) => rule,
+            };
+            let what = if what.is_empty() { String::new() } else { format!(" ({what})") };
+            return Err(cx.broken(rule, allowed(), format!("{}{what}", observed())));
+        }
+        Ok(seen.event.fd)
+    }
+
+    /// The read returns with the events that it has, of which there is at least one.
+    fn read_all(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        reading: &Reading,
+    ) -> Result<(), Stop> {
+        let Some(back) = cx.peek_of(self, task) else { return self.leave(cx, task) };
+        self.matched.insert(back.step);
+        let events = events_of(back);
+        let bytes = i64::from(reading.done);
+        if events.len() > reading.events as usize || back.value != bytes {
+            let rule = if !self.group(reading.group).restartable {
                 MAINLINE
-            } else if seen.len() > due.len() {
+            } else if events.len() > reading.events as usize {
                 R6
             } else {
                 Q10
             };
+            let observed =
+                events.iter().map(|one| seen_text(self, cx, one)).collect::<Vec<_>>().join(", ");
+            let number = if reading.events == 1 { "" } else { "s" };
             return Err(cx.broken(
                 rule,
-                format!("{allowed}: {bytes} bytes"),
+                format!("{} event{number}: {bytes} bytes", reading.events),
                 format!("{observed}: {} bytes", back.value),
             ));
         }
-        self.hand_over(cx, task, group, &due, seen)?;
+        // A spawned task's variables are nobody's.
+        if let Some(Bind::Events(vars)) = cx.program.steps.get(back.step).map(|step| &step.bind) {
+            for (var, seen) in vars.iter().zip(events) {
+                if let Some(value) = self.vars.get_mut(usize::from(var.0)) {
+                    *value = seen.event.fd;
+                }
+            }
+        }
         self.leave(cx, task)
     }
 
-    /// The events as a right kernel delivers them.
-    fn as_read(&self, task: Task, due: &[Due]) -> Vec<SeenEvent> {
+    /// A read that was not seen to return returns here: what it should have read.
+    fn foresee_read(mut self, cx: &Context<'_>, task: Task, mut reading: Reading) -> Stop {
+        let mut due = Vec::new();
+        let mut read = Vec::new();
+        while let Taken::Event(_, one) = self.next_due(task, &reading) {
+            let seen = self.as_read(task, &one);
+            for fd in [Some(seen.event.fd), pidfd_of(&seen)].into_iter().flatten() {
+                let file = self.add_file(task, FileKind::Pidfd, OpenFlags::O_RDWR);
+                if fd >= 0 {
+                    self.install(task, fd, file, true);
+                }
+            }
+            reading.room = reading.room.saturating_sub(one.len as u32);
+            due.push(one);
+            read.push(seen);
+        }
+        let bytes: usize = due.iter().map(|one| one.len).sum();
+        self.foresee(cx, task, bytes as i64, Seen::Events(read));
+        let rule = match due.iter().find(|one| one.restarted).or(due.first()) {
+            Some(one) if self.group(reading.group).restartable => self.loser(reading.group, one),
+            _ => MAINLINE,
+        };
+        let allowed: Vec<String> = due.iter().map(|one| self.due_text(cx, one)).collect();
+        cx.broken(rule, allowed.join(", "), cx.seen_instead(task))
+    }
+
+    /// The rule that loses an event which does not come.
+    fn loser(&self, group: GroupNo, due: &Due) -> Rule {
+        if due.restarted || self.any_restarted(group) {
+            R1
+        } else if due.path.is_none() {
+            Q9
+        } else {
+            R6
+        }
+    }
+
+    /// An event in words.
+    fn due_text(&self, cx: &Context<'_>, due: &Due) -> String {
+        let by = (0u8..)
+            .zip(&self.tasks)
+            .find(|(_, task)| due.pid != 0 && task.pid == due.pid)
+            .map(|(number, _)| Task(number));
+        due.text(cx, by)
+    }
+
+    /// The event as a right kernel delivers it.
+    fn as_read(&self, task: Task, due: &Due) -> SeenEvent {
         let fds = &self.task(task).fds;
         let mut free = (0..).filter(|fd| !fds.contains_key(fd));
         let mut number = |fd| match fd {
             DueFd::New => free.next().unwrap_or(NO_FD),
             DueFd::Number(numbers) => numbers.first().copied().unwrap_or(NO_FD),
         };
-        due.iter()
-            .map(|one| {
-                let fd = number(one.fd);
-                let pidfd = one.pidfd.map(|pidfd| InfoRecord::Pidfd(number(pidfd)));
-                let range = one.range.map(|(offset, count)| InfoRecord::Range { offset, count });
-                let event = Event {
-                    len: one.len as u32,
-                    mask: one.mask,
-                    fd,
-                    pid: one.pid,
-                    info: pidfd.into_iter().chain(range).collect(),
-                };
-                let object = match one.path {
-                    Some(path) if fd >= 0 => Object::Path(path),
-                    _ => Object::None,
-                };
-                SeenEvent { event, object }
-            })
-            .collect()
-    }
-
-    /// The fds are the task's from now on, and the events are pending.
-    fn hand_over(
-        &mut self,
-        cx: &Context<'_>,
-        task: Task,
-        group: GroupNo,
-        due: &[Due],
-        seen: &[SeenEvent],
-    ) -> Result<(), Stop> {
-        let event_flags = self.group(group).event_flags;
-        let cloexec = event_flags.contains(OpenFlags::O_CLOEXEC);
-        for (one, seen) in due.iter().zip(seen) {
-            if let (DueFd::New, Some(path)) = (one.fd, one.path) {
-                let kind = FileKind::File { path, raises: Raises::Nothing, pos: 0 };
-                self.take_number(cx, task, seen.event.fd, kind, event_flags, cloexec)?;
-            }
-            if let (Some(DueFd::New), Some(fd)) = (one.pidfd, pidfd_of(seen)) {
-                // pidfd_prepare() sets close-on-exec.
-                let kind = FileKind::Pidfd;
-                self.take_number(cx, task, fd, kind, OpenFlags::O_RDWR, true)?;
-            }
-            if let Some(event) = one.what {
-                let fd = seen.event.fd;
-                self.group_mut(group).void_fds.remove(&fd);
-                self.group_mut(group).pending.push(Pending { event, fd });
-            }
-        }
-        // A spawned task's variables are nobody's.
-        let step = self.task(task).call.as_ref().map_or(cx.step, |call| call.step);
-        if let Some(Bind::Events(vars)) = cx.program.steps.get(step).map(|step| &step.bind) {
-            for (var, seen) in vars.iter().zip(seen) {
-                if let Some(value) = self.vars.get_mut(usize::from(var.0)) {
-                    *value = seen.event.fd;
-                }
-            }
-        }
-        Ok(())
+        let fd = number(due.fd);
+        let pidfd = due.pidfd.map(|pidfd| InfoRecord::Pidfd(number(pidfd)));
+        let range = due.range.map(|(offset, count)| InfoRecord::Range { offset, count });
+        let event = Event {
+            len: due.len as u32,
+            mask: due.mask,
+            fd,
+            pid: due.pid,
+            info: pidfd.into_iter().chain(range).collect(),
+        };
+        let object = match due.path {
+            Some(path) if fd >= 0 => Object::Path(path),
+            _ => Object::None,
+        };
+        SeenEvent { event, object }
     }
 
     fn take_number(
@@ -357,10 +426,9 @@ impl State {
         cloexec: bool,
     ) -> Result<(), Stop> {
         if self.task(task).fds.contains_key(&fd) {
-            let rule = Q7;
-            return Err(cx.broken(rule, "a new fd", format!("fd {fd}, which is in use")));
+            return Err(cx.broken(Q7, "a new fd", format!("fd {fd}, which is in use")));
         }
-        let file = self.add_file(kind, status);
+        let file = self.add_file(task, kind, status);
         self.install(task, fd, file, cloexec);
         Ok(())
     }
@@ -418,32 +486,39 @@ impl State {
         None
     }
 
-    /// Whether the seen event is this one by what does not depend on the reader.
-    fn is_same(&self, due: &Due, seen: &SeenEvent) -> bool {
-        seen.event.mask == due.mask
-            && seen.event.pid == due.pid
-            && matches!(seen.object, Object::Path(path) if due.path == Some(path))
+    /// Whether the seen event is this entry of the queue, by what does not depend on the reader.
+    fn is_entry(&self, entry: Unread, seen: &SeenEvent) -> bool {
+        match entry {
+            Unread::Overflow => seen.event.mask == EventMask::Q_OVERFLOW,
+            Unread::Event(number) => self.events.get(&number).is_some_and(|event| {
+                event.mask == seen.event.mask
+                    && self.task(number.0).pid == seen.event.pid
+                    && (seen.event.fd < 0 || seen.object == Object::Path(event.path))
+            }),
+        }
     }
 
-    fn is_unread(&self, group: GroupNo, seen: &SeenEvent) -> bool {
+    /// Whether an event that is unread was so before.
+    fn any_restarted(&self, group: GroupNo) -> bool {
         self.group(group).unread.iter().any(|entry| match entry {
-            Unread::Overflow => seen.event.mask == EventMask::Q_OVERFLOW,
-            Unread::Event(number) => self.events.get(number).is_some_and(|event| {
-                event.mask == seen.event.mask
-                    && self.task(event.accessor).pid == seen.event.pid
-                    && matches!(seen.object, Object::Path(path) if path == event.path)
-            }),
+            Unread::Overflow => false,
+            Unread::Event(number) => self.events.get(number).is_some_and(|event| event.restarted),
         })
     }
+}
 
-    fn any_restarted(&self, group: GroupNo, due: &[Due]) -> bool {
-        due.iter().any(|one| one.restarted)
-            || self.group(group).unread.iter().any(|entry| match entry {
-                Unread::Overflow => false,
-                Unread::Event(number) => {
-                    self.events.get(number).is_some_and(|event| event.restarted)
-                }
-            })
+impl Reading {
+    /// A read of so many bytes that begins.
+    pub(crate) fn new(file: FileNo, group: GroupNo, size: u32) -> Self {
+        Self { file, group, room: size, done: 0, events: 0 }
+    }
+}
+
+/// The events that a read returned.
+pub(crate) fn events_of(back: &Return) -> &[SeenEvent] {
+    match &back.data {
+        Seen::Events(events) => events,
+        _ => &[],
     }
 }
 
@@ -453,7 +528,8 @@ impl Due {
     }
 }
 
-fn pidfd_of(seen: &SeenEvent) -> Option<i32> {
+/// The pidfd that an event was read with.
+pub(crate) fn pidfd_of(seen: &SeenEvent) -> Option<i32> {
     seen.event.info.iter().find_map(|info| match info {
         InfoRecord::Pidfd(fd) => Some(*fd),
         _ => None,

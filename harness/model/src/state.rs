@@ -9,13 +9,14 @@ use crate::access::Then;
 use crate::group::Group;
 use crate::mark::Mark;
 
-/// An open file description.
+/// An open file description: the task that made it, and how many that had made before. So the name
+/// does not depend on what other tasks do meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct FileNo(pub u32);
+pub(crate) struct FileNo(Task, u32);
 
-/// A permission event. Numbers grow in the order in which events were first queued.
+/// A permission event, by its accessor: a task waits for one event at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct EventNo(pub u32);
+pub(crate) struct EventNo(pub Task);
 
 /// A group, an index into [`State::groups`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,8 +46,8 @@ pub(crate) struct State {
     pub events: BTreeMap<EventNo, Event>,
     /// What the program's variables hold.
     pub vars: Vec<i32>,
-    /// What the files hold that have known contents.
-    pub contents: BTreeMap<Path, Vec<u8>>,
+    /// What the files hold that were written to.
+    pub written: BTreeMap<Path, Vec<u8>>,
     pub limits: Limits,
     /// Marks that were removed whole while an accessor's walk stood on their object.
     pub lingering: Vec<Lingering>,
@@ -54,10 +55,6 @@ pub(crate) struct State {
     pub audit: Option<bool>,
     /// Steps whose returns were accounted for in this observation.
     pub matched: BTreeSet<usize>,
-    /// Something that other tasks can see was done since this was last cleared.
-    pub touched: bool,
-    pub files_made: u32,
-    pub events_made: u32,
     /// Counts changes of marks and beginnings of walks.
     pub clock: u32,
 }
@@ -92,7 +89,9 @@ pub(crate) struct Lingering {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Event {
     pub group: GroupNo,
-    pub accessor: Task,
+    /// Its place in the order in which the group's events were first queued. Events of equal ranks
+    /// were queued at the same time, in an order that nothing has shown yet.
+    pub rank: u32,
     pub mask: EventMask,
     pub path: Path,
     /// Offset and count of a `PRE_ACCESS`.
@@ -100,7 +99,7 @@ pub(crate) struct Event {
     /// It has been pending and became unread again.
     pub restarted: bool,
     pub answer: Option<Answer>,
-    /// Its accessor was killed while it was pending.
+    /// Its accessor was killed while it was in transit or pending.
     pub canceled: bool,
 }
 
@@ -132,6 +131,10 @@ pub(crate) struct TaskState {
     pub fd_limit: Option<i32>,
     pub uid: u16,
     pub call: Option<Running>,
+    /// A SIGKILL is on its way to it.
+    pub killed: bool,
+    /// How many open file descriptions it has made.
+    pub files_made: u32,
 }
 
 /// Whether a task is there.
@@ -142,6 +145,7 @@ pub(crate) enum Life {
     Lives,
     /// It makes one call and exits.
     OneCall,
+    /// It exits, as long as it is in a call; else it is gone.
     Ended,
 }
 
@@ -164,18 +168,64 @@ pub(crate) struct Running {
 /// Where a call stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum At {
-    /// It has just begun, or goes on at once.
-    Work,
+    /// It goes on with this action.
+    Next(Next),
     /// It waits for the answer to an event.
     Asking { event: EventNo, walk: Walk, then: Then },
     /// It reads from an empty queue.
-    Reading { file: FileNo, size: u32 },
+    Reading(Reading),
     /// It closes a group's file and waits for accessors of other groups (S1).
-    Closing { group: GroupNo },
-    /// The task has made its call and closes a group's file in its exit, as above.
-    Exiting { group: GroupNo },
+    Closing { group: GroupNo, then: Closed },
     /// It waits for another read or write of the same open file.
     Position { file: FileNo, then: Box<Then> },
+}
+
+/// An atomic action of a call (X4), behind the first.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Next {
+    /// The call begins.
+    Begin,
+    /// An access begins its walk.
+    Raise { mask: EventMask, path: Path, range: Option<(u64, u64)>, then: Then },
+    /// The walk looks which group is next.
+    LookUp { walk: Walk, then: Then },
+    /// It queues its event to that group.
+    Queue { group: GroupNo, walk: Walk, then: Then },
+    /// All events of a stage of the access are answered, or one is refused.
+    After { then: Then, refusal: Option<Errno> },
+    /// A read takes the next event.
+    Take(Reading),
+    /// It hands the event over that it has taken: the answer to it, or the number for its fd.
+    HandOver { event: EventNo, fd: i32, reading: Reading },
+    /// The last reference to a file has gone, the file is released.
+    Release { file: FileNo, then: Closed },
+    /// Of a group that has stopped the accessors are allowed, one after another.
+    Allow { group: GroupNo, then: Closed },
+    /// The marks of a group that has stopped go.
+    TearDown { group: GroupNo, then: Closed },
+    /// An exiting task lets go of an fd.
+    Exit,
+}
+
+/// What follows the release of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Closed {
+    /// The call returns this.
+    Return(i64),
+    /// The exit goes on.
+    Exit,
+}
+
+/// A read from a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Reading {
+    pub file: FileNo,
+    pub group: GroupNo,
+    /// Bytes that are left in the buffer.
+    pub room: u32,
+    /// Bytes that are there already, and of how many events.
+    pub done: u32,
+    pub events: u32,
 }
 
 /// One access on its way from group to group (`fsnotify` in fs/notify/fsnotify.c).
@@ -264,6 +314,8 @@ impl State {
             fd_limit: None,
             uid: 0,
             call: None,
+            killed: false,
+            files_made: 0,
         };
         let mut tasks = vec![task; tasks.max(1)];
         tasks[0].life = Life::Lives;
@@ -273,16 +325,11 @@ impl State {
             groups: Vec::new(),
             events: BTreeMap::new(),
             vars: vec![-1; vars],
-            contents: Path::all()
-                .filter_map(|path| path.contents().map(|bytes| (path, bytes)))
-                .collect(),
+            written: BTreeMap::new(),
             limits: Limits::default(),
             lingering: Vec::new(),
             audit: None,
             matched: BTreeSet::new(),
-            touched: false,
-            files_made: 0,
-            events_made: 0,
             clock: 0,
         }
     }
@@ -336,10 +383,21 @@ impl State {
             .collect()
     }
 
-    /// Adds an open file description without fds.
-    pub(crate) fn add_file(&mut self, kind: FileKind, status: OpenFlags) -> FileNo {
-        let number = FileNo(self.files_made);
-        self.files_made += 1;
+    /// Whether the task is in no call, nor in its exit.
+    pub(crate) fn is_idle(&self, task: Task) -> bool {
+        self.task(task).call.is_none()
+    }
+
+    /// What the file holds, if that is known.
+    pub(crate) fn contents(&self, path: Path) -> Option<Vec<u8>> {
+        self.written.get(&path).cloned().or_else(|| path.contents())
+    }
+
+    /// Adds an open file description without fds, made by the task.
+    pub(crate) fn add_file(&mut self, task: Task, kind: FileKind, status: OpenFlags) -> FileNo {
+        let made = &mut self.task_mut(task).files_made;
+        let number = FileNo(task, *made);
+        *made += 1;
         self.files.insert(number, OpenFile { kind, refs: 0, status });
         number
     }
@@ -349,6 +407,71 @@ impl State {
         if let Some(open) = self.files.get_mut(&file) {
             open.refs += 1;
             self.task_mut(task).fds.insert(fd, FdEntry { file, cloexec });
+        }
+    }
+
+    /// Brings counters whose differences alone matter into a form of which there is one only.
+    pub(crate) fn normalize(&mut self) {
+        let mut begun: Vec<u32> = self.walks().map(|walk| walk.since).collect();
+        begun.sort_unstable();
+        begun.dedup();
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        // What is compared is whether something came behind the beginning of a walk.
+        let earlier = |time: u32| number(begun.partition_point(|since| *since < time));
+        self.clock = number(begun.len());
+        for group in &mut self.groups {
+            group.changed = earlier(group.changed);
+            for mark in &mut group.marks {
+                mark.born = earlier(mark.born);
+            }
+        }
+        for call in self.tasks.iter_mut().filter_map(|task| task.call.as_mut()) {
+            if let Some(walk) = call.at.walk_mut() {
+                walk.since = earlier(walk.since);
+            }
+        }
+        for one in &mut self.lingering {
+            one.mark.born = 0;
+        }
+        for group in 0..self.groups.len() {
+            self.normalize_ranks(GroupNo(group));
+        }
+    }
+
+    fn walks(&self) -> impl Iterator<Item = &Walk> {
+        self.tasks.iter().filter_map(|task| task.call.as_ref()?.at.walk())
+    }
+}
+
+impl At {
+    /// The walk that a call stands in.
+    pub(crate) fn walk(&self) -> Option<&Walk> {
+        match self {
+            Self::Asking { walk, .. }
+            | Self::Next(Next::LookUp { walk, .. } | Next::Queue { walk, .. }) => Some(walk),
+            _ => None,
+        }
+    }
+
+    fn walk_mut(&mut self) -> Option<&mut Walk> {
+        match self {
+            Self::Asking { walk, .. }
+            | Self::Next(Next::LookUp { walk, .. } | Next::Queue { walk, .. }) => Some(walk),
+            _ => None,
+        }
+    }
+
+    /// What an access does when its events are answered.
+    pub(crate) fn then(&self) -> Option<&Then> {
+        match self {
+            Self::Asking { then, .. }
+            | Self::Next(
+                Next::Raise { then, .. }
+                | Next::LookUp { then, .. }
+                | Next::Queue { then, .. }
+                | Next::After { then, .. },
+            ) => Some(then),
+            Self::Position { .. } | Self::Reading(_) | Self::Closing { .. } | Self::Next(_) => None,
         }
     }
 }

@@ -23,6 +23,9 @@ fn simulate_step(
     program: &Program,
     step: usize,
 ) -> Result<Observation, Stop> {
+    if program.steps[step].block.is_some() {
+        return Err(Stop::Unjudgeable("calls at the same time are not simulated".to_owned()));
+    }
     let before = model.states[..1].to_vec();
     let mut seen = Observation {
         skipped: obstacle(&before[0], &program.steps[step])
@@ -37,7 +40,7 @@ fn simulate_step(
     loop {
         model.states = before.clone();
         let Err(stop) = model.step(step..step + 1, &seen) else { break };
-        let lacks = model.foreseen.take();
+        let lacks = std::mem::take(&mut model.foreseen);
         match (lacks.back, lacks.asleep) {
             (Some(back), _) => seen.returns.push(back),
             (None, Some(asleep)) if asleep != seen.blocked => seen.blocked = asleep,

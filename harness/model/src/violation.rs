@@ -16,6 +16,9 @@ pub struct Violation {
     pub allowed: String,
     /// What the kernel did.
     pub observed: String,
+    /// Of a `par` block the shortest part of what was seen that has no explanation, a line a
+    /// moment; else empty.
+    pub history: Vec<String>,
 }
 
 /// Why the model does not go on.

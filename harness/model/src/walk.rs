@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use refan_abi::{Errno, EventMask};
+use refan_abi::EventMask;
 use refan_program::{Path, PathKind, Task};
 
 use crate::Stop;
@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::group::Class;
 use crate::mark::{Mark, On, heard};
 use crate::rules::{MAINLINE, Q9, S1};
-use crate::state::{At, Event, GroupNo, State, Walk};
+use crate::state::{At, Event, EventNo, GroupNo, Next, State, Walk};
 
 impl State {
     /// The access asks every group that wants to hear of it, one after another; `then` is what it
@@ -37,15 +37,13 @@ impl State {
             passed: BTreeSet::new(),
             since: self.clock,
         };
-        self.walk_on(cx, task, walk, then)
+        self.goes_on(cx, task, Next::LookUp { walk, then })
     }
 
     /// The event that the task waits for has been answered.
     pub(crate) fn answered(&mut self, cx: &mut Context<'_>, task: Task) -> Result<(), Stop> {
-        let Some(call) = &mut self.task_mut(task).call else { return Ok(()) };
-        let At::Asking { event, walk, then } = std::mem::replace(&mut call.at, At::Work) else {
-            return Ok(());
-        };
+        let call = self.task(task).call.as_ref().map(|call| call.at.clone());
+        let Some(At::Asking { event, walk, then }) = call else { return Ok(()) };
         self.unpin(task);
         let refusal = self
             .events
@@ -53,12 +51,13 @@ impl State {
             .and_then(|event| event.answer)
             .and_then(|answer| answer.refusal);
         match refusal {
-            Some(errno) => self.after(cx, task, then, Some(errno)),
-            None => self.walk_on(cx, task, walk, then),
+            Some(_) => self.goes_on(cx, task, Next::After { then, refusal }),
+            None => self.goes_on(cx, task, Next::LookUp { walk, then }),
         }
     }
 
-    fn walk_on(
+    /// The walk goes to the next group that wants to hear of the access, or is at its end.
+    pub(crate) fn look_up(
         &mut self,
         cx: &mut Context<'_>,
         task: Task,
@@ -67,44 +66,55 @@ impl State {
     ) -> Result<(), Stop> {
         loop {
             let floor = walk.passed.iter().map(|group| self.group(*group).class).min();
-            let Some(next) = self.next_group(cx, &walk, floor) else {
-                return self.after(cx, task, then, None::<Errno>);
+            let Some(group) = self.next_group(cx, &walk, floor) else {
+                return self.goes_on(cx, task, Next::After { then, refusal: None });
             };
-            walk.passed.insert(next);
+            walk.passed.insert(group);
             // Marks that were made during the walk can stand where it has been. A detached mark
             // of the group that another walk has pinned lets the access through
             // (fsnotify_prepare_user_wait).
             let missed =
-                self.may_be_missed(&walk, next, floor) || self.lingers(walk.path, Some(next));
-            if missed && cx.choose(2) == 1 {
-                continue;
-            }
-            let event = Event {
-                group: next,
-                accessor: task,
-                mask: walk.mask,
-                path: walk.path,
-                range: walk.range,
-                restarted: false,
-                answer: None,
-                canceled: false,
-            };
-            let queued = self.queue_event(event);
-            let group = self.group(next);
-            let rule = match queued {
-                Some(event) => self.rule_of_wait(event),
-                None if !group.restartable => MAINLINE,
-                None if group.down => S1,
-                None => Q9,
-            };
-            if let Some(call) = &mut self.task_mut(task).call {
-                call.rule = rule;
-                if let Some(event) = queued {
-                    call.at = At::Asking { event, walk, then };
-                    return Ok(());
-                }
+                self.may_be_missed(&walk, group, floor) || self.lingers(walk.path, Some(group));
+            if !missed || cx.choose(2) == 0 {
+                return self.goes_on(cx, task, Next::Queue { group, walk, then });
             }
         }
+    }
+
+    /// The access asks the group, if that still takes events.
+    pub(crate) fn ask(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        group: GroupNo,
+        walk: Walk,
+        then: Then,
+    ) -> Result<(), Stop> {
+        let event = Event {
+            group,
+            rank: 0,
+            mask: walk.mask,
+            path: walk.path,
+            range: walk.range,
+            restarted: false,
+            answer: None,
+            canceled: false,
+        };
+        let number = EventNo(task);
+        let queued = self.queue_event(task, event);
+        let of = self.group(group);
+        let rule = match queued {
+            true => self.rule_of_wait(number),
+            false if !of.restartable => MAINLINE,
+            false if of.down => S1,
+            false => Q9,
+        };
+        self.set_rule(task, rule);
+        if !queued {
+            return self.goes_on(cx, task, Next::LookUp { walk, then });
+        }
+        self.sleeps(task, At::Asking { event: number, walk, then });
+        Ok(())
     }
 
     /// The group that is asked next: of the highest class that is left, any.
@@ -165,7 +175,8 @@ impl State {
         (0u8..)
             .zip(&self.tasks)
             .filter(|(_, task)| {
-                matches!(&task.call, Some(call) if matches!(&call.at, At::Asking { walk, .. }
+                matches!(&task.call, Some(call) if matches!(&call.at,
+                    At::Asking { walk, .. } | At::Next(Next::Queue { walk, .. })
                     if heard(on, walk.path, walk.with_parent).is_some()))
             })
             .map(|(number, _)| Task(number))

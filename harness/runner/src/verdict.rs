@@ -42,12 +42,14 @@ impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Held => Ok(()),
-            Self::Broken(Violation { rule, step, allowed, observed }) => {
+            Self::Broken(Violation { rule, step, allowed, observed, history }) => {
                 let step = step + 1;
                 write!(
                     f,
                     "rule      {rule}, at step {step}\nallowed   {allowed}\nobserved  {observed}"
-                )
+                )?;
+                let words = std::iter::once("after").chain(std::iter::repeat(""));
+                words.zip(history).try_for_each(|(word, line)| write!(f, "\n{word:<9} {line}"))
             }
             Self::Report(report) => write!(f, "reported  {}", report.title),
             Self::Unsupported(why) | Self::None(why) => write!(f, "because   {why}"),

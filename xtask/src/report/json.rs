@@ -33,6 +33,9 @@ impl Report for Json {
                 object["step"] = violation.step.into();
                 object["allowed"] = violation.allowed.clone().into();
                 object["observed"] = violation.observed.clone().into();
+                if !violation.history.is_empty() {
+                    object["history"] = violation.history.clone().into();
+                }
             }
             Verdict::Report(report) => {
                 object["title"] = report.title.clone().into();

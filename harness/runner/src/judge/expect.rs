@@ -21,6 +21,7 @@ pub(super) fn first_failure(program: &Program, trace: &Trace) -> Option<Violatio
                 step: number,
                 allowed: format!("as the scenario expects, {}", expectation(program, step)),
                 observed: words(program, trace, &outcome),
+                history: Vec::new(),
             });
         }
     }

@@ -85,6 +85,7 @@ fn leaked(program: &Program, trace: &Trace) -> Option<Violation> {
         step: program.steps.len().saturating_sub(1),
         allowed: format!("after the program {}", before.collect::<Vec<_>>().join(", ")),
         observed: counts.collect::<Vec<_>>().join(", "),
+        history: Vec::new(),
     })
 }
 

@@ -1,0 +1,281 @@
+//! Calls as sequences of atomic actions (X4).
+
+use refan_program::{Call, Rule, Task};
+
+use crate::Stop;
+use crate::access::Then;
+use crate::context::Context;
+use crate::rules::{MAINLINE, S1};
+use crate::state::{At, Closed, FileKind, FileNo, GroupNo, Life, Next, Running, State};
+use crate::violation::Allowed;
+
+impl State {
+    /// The task's call goes on with this action: at once if that comes to the same, else when it
+    /// is the task's turn again.
+    pub(crate) fn goes_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        next: Next,
+    ) -> Result<(), Stop> {
+        if cx.in_one_go {
+            return self.act(cx, task, next);
+        }
+        self.sleeps(task, At::Next(next));
+        Ok(())
+    }
+
+    /// The task's call stands here from now on.
+    pub(crate) fn sleeps(&mut self, task: Task, at: At) {
+        if let Some(call) = &mut self.task_mut(task).call {
+            call.at = at;
+        }
+    }
+
+    /// The rule that decides how the task's call goes on.
+    pub(crate) fn set_rule(&mut self, task: Task, rule: Rule) {
+        if let Some(call) = &mut self.task_mut(task).call {
+            call.rule = rule;
+        }
+    }
+
+    /// One action of the task.
+    fn act(&mut self, cx: &mut Context<'_>, task: Task, next: Next) -> Result<(), Stop> {
+        match next {
+            Next::Begin => {
+                let step = self.step_of(task).and_then(|step| cx.program.steps.get(step));
+                match step.map(|step| step.call.innermost()) {
+                    Some(call) => self.call(cx, task, call),
+                    None => Err(Stop::Unjudgeable("a call of no step".to_owned())),
+                }
+            }
+            Next::Raise { mask, path, range, then } => {
+                self.raise(cx, task, mask, path, range, then)
+            }
+            Next::LookUp { walk, then } => self.look_up(cx, task, walk, then),
+            Next::Queue { group, walk, then } => self.ask(cx, task, group, walk, then),
+            Next::After { then, refusal } => self.after(cx, task, then, refusal),
+            Next::Take(reading) => self.take(cx, task, reading),
+            Next::HandOver { event, fd, reading } => {
+                self.hand_over(reading.group, event, fd);
+                self.read_on(cx, task, reading)
+            }
+            Next::Release { file, then } => self.release(cx, task, file, then),
+            Next::Allow { group, then } => self.allow_next(cx, task, group, then),
+            Next::TearDown { group, then } => {
+                self.tear_down(group);
+                self.sleeps(task, At::Closing { group, then });
+                if cx.in_one_go && can_go_on(self, cx, task) {
+                    return self.go_on(cx, task);
+                }
+                Ok(())
+            }
+            Next::Exit => self.exit_on(cx, task),
+        }
+    }
+
+    /// A task begins the call of a step.
+    pub(crate) fn begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        step: usize,
+        call: &Call,
+    ) -> Result<(), Stop> {
+        self.task_mut(task).call =
+            Some(Running { step, rule: MAINLINE, at: At::Next(Next::Begin) });
+        self.call(cx, task, call)
+    }
+
+    /// The task goes on, which can go on.
+    pub(crate) fn go_on(&mut self, cx: &mut Context<'_>, task: Task) -> Result<(), Stop> {
+        let Some(call) = self.task(task).call.clone() else { return Ok(()) };
+        match call.at {
+            At::Next(next) => self.act(cx, task, next),
+            At::Asking { .. } => self.answered(cx, task),
+            At::Reading(reading) => self.take(cx, task, reading),
+            At::Closing { group, then } => {
+                self.group_mut(group).gone = true;
+                self.closed(cx, task, then)
+            }
+            At::Position { then, .. } => match *then {
+                Then::AccessPerm(transfer) => self.pre_access(cx, task, transfer),
+                _ => {
+                    let why = "a position is waited for by what has none";
+                    Err(Stop::Unjudgeable(why.to_owned()))
+                }
+            },
+        }
+    }
+
+    /// A group's file without references is released.
+    fn release(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        file: FileNo,
+        then: Closed,
+    ) -> Result<(), Stop> {
+        match self.files.remove(&file).map(|file| file.kind) {
+            Some(FileKind::Queue(group)) => {
+                if self.group(group).down {
+                    self.group_mut(group).queue = None;
+                } else {
+                    self.restart(group);
+                }
+                self.closed(cx, task, then)
+            }
+            Some(FileKind::Classic(group) | FileKind::Control(group)) => {
+                self.stop(group);
+                self.goes_on(cx, task, Next::Allow { group, then })
+            }
+            _ => self.closed(cx, task, then),
+        }
+    }
+
+    /// Of a group that has stopped one more accessor is allowed: whichever, or all of them where
+    /// nobody sees the difference.
+    fn allow_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        group: GroupNo,
+        then: Closed,
+    ) -> Result<(), Stop> {
+        let events = self.to_be_allowed(group);
+        if cx.in_one_go {
+            for event in events {
+                self.allow(group, event);
+            }
+            return self.goes_on(cx, task, Next::TearDown { group, then });
+        }
+        if events.is_empty() {
+            return self.goes_on(cx, task, Next::TearDown { group, then });
+        }
+        let event = events[cx.choose(events.len())];
+        self.allow(group, event);
+        self.goes_on(cx, task, Next::Allow { group, then })
+    }
+
+    /// A file has been closed.
+    pub(crate) fn closed(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        then: Closed,
+    ) -> Result<(), Stop> {
+        match then {
+            Closed::Return(value) => {
+                let rule = self.task(task).call.as_ref().map_or(MAINLINE, |c| c.rule);
+                self.finish(cx, task, rule, &[Allowed::Value(value)])
+            }
+            Closed::Exit => self.goes_on(cx, task, Next::Exit),
+        }
+    }
+
+    /// A reference to the file goes; with the last one it is released.
+    pub(crate) fn put(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        file: FileNo,
+        then: Closed,
+    ) -> Result<(), Stop> {
+        if self.drop_ref(file) {
+            return self.goes_on(cx, task, Next::Release { file, then });
+        }
+        self.closed(cx, task, then)
+    }
+
+    /// One reference to the file goes; whether it was the last to a file whose release does more
+    /// than to forget it.
+    fn drop_ref(&mut self, file: FileNo) -> bool {
+        let Some(open) = self.files.get_mut(&file) else { return false };
+        open.refs = open.refs.saturating_sub(1);
+        if open.refs == 0 && open.group().is_none() {
+            self.files.remove(&file);
+            return false;
+        }
+        open.refs == 0
+    }
+
+    /// The task exits: its fds go.
+    pub(crate) fn exit(&mut self, cx: &mut Context<'_>, task: Task) -> Result<(), Stop> {
+        let step = self.step_of(task).unwrap_or(cx.step);
+        let of = self.task_mut(task);
+        of.life = Life::Ended;
+        of.killed = false;
+        of.call = Some(Running { step, rule: S1, at: At::Next(Next::Exit) });
+        self.goes_on(cx, task, Next::Exit)
+    }
+
+    /// An exiting task lets go of one more fd: of files of groups in any order (S4), behind all
+    /// others.
+    fn exit_on(&mut self, cx: &mut Context<'_>, task: Task) -> Result<(), Stop> {
+        let fds = self.task(task).fds.clone();
+        let mut of_groups = Vec::new();
+        for (fd, entry) in fds {
+            if self.files.get(&entry.file).is_some_and(|file| file.group().is_some()) {
+                of_groups.push((fd, entry.file));
+                continue;
+            }
+            self.task_mut(task).fds.remove(&fd);
+            self.drop_ref(entry.file);
+        }
+        if of_groups.is_empty() {
+            self.task_mut(task).call = None;
+            return Ok(());
+        }
+        let which = if cx.in_one_go { 0 } else { cx.choose(of_groups.len()) };
+        let (fd, file) = of_groups[which];
+        self.task_mut(task).fds.remove(&fd);
+        self.put(cx, task, file, Closed::Exit)
+    }
+
+    /// A task that was killed dies where it stands.
+    pub(crate) fn die(&mut self, cx: &mut Context<'_>, task: Task) -> Result<(), Stop> {
+        if let Some(At::Asking { event, .. }) =
+            self.task(task).call.as_ref().map(|call| call.at.clone())
+        {
+            self.unpin(task);
+            self.abandon(event);
+        }
+        self.exit(cx, task)
+    }
+}
+
+/// Whether the task is in a call that does not sleep.
+pub(crate) fn can_go_on(state: &State, cx: &Context<'_>, task: Task) -> bool {
+    let Some(call) = &state.task(task).call else { return false };
+    match &call.at {
+        At::Next(_) => true,
+        At::Asking { event, .. } => {
+            state.events.get(event).is_none_or(|event| event.answer.is_some())
+        }
+        At::Reading(reading) => {
+            let group = state.group(reading.group);
+            !group.unread.is_empty() || (group.restartable && group.down)
+        }
+        // Marks of the group may be pinned or not, so the close may sleep or not (S1).
+        At::Closing { group, then } => {
+            !state.is_pinned(*group)
+                || match then {
+                    Closed::Return(_) => cx.peek(call.step).is_some(),
+                    Closed::Exit => cx.seen.ended.iter().any(|(ended, _)| *ended == task),
+                }
+        }
+        At::Position { file, .. } => !state.position_is_held(*file),
+    }
+}
+
+/// Whether a task that was killed can die where it stands: between calls, or where it sleeps
+/// killably.
+pub(crate) fn can_die(state: &State, task: Task) -> bool {
+    let of = state.task(task);
+    of.killed
+        && of.life != Life::Ended
+        && match of.call.as_ref().map(|call| &call.at) {
+            None | Some(At::Asking { .. } | At::Reading(_)) => true,
+            Some(At::Next(_) | At::Closing { .. } | At::Position { .. }) => false,
+        }
+}
