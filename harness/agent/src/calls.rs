@@ -8,6 +8,7 @@ use refan_program::{Call, Program, Task};
 use refan_wire::{Data, FileId};
 
 use crate::files;
+use crate::memory::EndingMemory;
 use crate::run::Run;
 use crate::sys::sys;
 
@@ -48,6 +49,26 @@ pub fn make(run: &Run<'_>, task: Task, call: &Call) -> (i64, Data) {
         Call::Write { fd, event, response, size } => {
             respond(number(*fd), number(*event), *response, *size)
         }
+        Call::ReadFault { fd, size, good } => return read_fault(number(*fd), *size, *good),
+        Call::WriteFault { fd, event, response, good } => {
+            respond_with_fault(number(*fd), number(*event), *response, *good)
+        }
+        Call::Pwrite { fd, text } => {
+            // SAFETY: the text is as long as the call is told.
+            unsafe { sys!(libc::SYS_pwrite64, number(*fd), text.as_ptr(), text.len(), 0) }
+        }
+        // SAFETY: no pointers.
+        Call::Ftruncate { fd, size } => unsafe { sys!(libc::SYS_ftruncate, number(*fd), *size) },
+        Call::Fallocate { fd, size } => {
+            // SAFETY: no pointers.
+            unsafe { sys!(libc::SYS_fallocate, number(*fd), 0, 0, *size) }
+        }
+        Call::Mmap { fd, size } => return mmap(number(*fd), *size as usize),
+        Call::Readdir { fd } => readdir(number(*fd)),
+        // SAFETY: no pointers.
+        Call::Dup2 { fd, to } => unsafe { sys!(libc::SYS_dup2, number(*fd), number(*to)) },
+        Call::PidfdGetfd { task, fd } => pidfd_getfd(run, *task, number(*fd)),
+        Call::Select { fd } => select(number(*fd)),
         // SAFETY: no pointers.
         Call::Close { fd } => unsafe { sys!(libc::SYS_close, number(*fd)) },
         // SAFETY: no pointers.
@@ -63,9 +84,13 @@ pub fn make(run: &Run<'_>, task: Task, call: &Call) -> (i64, Data) {
         }
         // SAFETY: no pointers.
         Call::GetFd { fd } => unsafe { sys!(libc::SYS_fcntl, number(*fd), libc::F_GETFD) },
+        Call::SetFd { fd, flags } => {
+            // SAFETY: no pointers.
+            unsafe { sys!(libc::SYS_fcntl, number(*fd), libc::F_SETFD, flags.bits()) }
+        }
         Call::Readlink { fd } => return readlink(number(*fd)),
         Call::Fdinfo { fd } => return fdinfo(number(*fd)),
-        Call::Reopen { fd } => open(&own_file("fd", number(*fd)), libc::O_RDONLY),
+        Call::Reopen { fd, flags } => open(&own_file("fd", number(*fd)), flags.bits() as i32),
         Call::Open { path, flags } => open(&files::c_location(*path), flags.bits() as i32),
         Call::Exec { path } => exec(&files::c_location(*path)),
         Call::Setuid { uid } => setuid(run, task, *uid),
@@ -127,7 +152,15 @@ fn pread(fd: i32, size: u32) -> (i64, Data) {
 }
 
 fn respond(fd: i32, event: i32, response: Response, size: Option<u32>) -> i64 {
-    let mut buffer = [0u8; Program::MAX_WRITE as usize];
+    let (buffer, len) = response_bytes(event, response);
+    let len = size.map_or(len, |size| size as usize).min(buffer.len());
+    // SAFETY: the buffer is at least as long as the call is told.
+    unsafe { sys!(libc::SYS_write, fd, buffer.as_ptr(), len) }
+}
+
+/// A response with zeros behind it, and how long it is.
+fn response_bytes(event: i32, response: Response) -> ([u8; Program::MAX_WRITE as usize], usize) {
+    let mut buffer = [0; Program::MAX_WRITE as usize];
     buffer[..4].copy_from_slice(&event.to_ne_bytes());
     buffer[4..8].copy_from_slice(&response.bits().to_ne_bytes());
     let mut len = refan_abi::RESPONSE_LEN;
@@ -136,9 +169,94 @@ fn respond(fd: i32, event: i32, response: Response, size: Option<u32>) -> i64 {
         buffer[len..len + AuditRule::LEN].copy_from_slice(&rule.to_bytes());
         len += AuditRule::LEN;
     }
-    let len = size.map_or(len, |size| size as usize).min(buffer.len());
-    // SAFETY: the buffer is at least as long as the call is told.
-    unsafe { sys!(libc::SYS_write, fd, buffer.as_ptr(), len) }
+    (buffer, len)
+}
+
+fn respond_with_fault(fd: i32, event: i32, response: Response, good: u32) -> i64 {
+    let (bytes, len) = response_bytes(event, response);
+    let mut memory = match EndingMemory::new((good as usize).min(len)) {
+        Ok(memory) => memory,
+        Err(error) => return error,
+    };
+    let there = memory.bytes();
+    there.copy_from_slice(&bytes[..there.len()]);
+    // SAFETY: what of the buffer is no memory, the kernel answers with EFAULT.
+    unsafe { sys!(libc::SYS_write, fd, there.as_ptr(), len) }
+}
+
+fn read_fault(fd: i32, size: u32, good: u32) -> (i64, Data) {
+    let mut memory = match EndingMemory::new(good.min(size) as usize) {
+        Ok(memory) => memory,
+        Err(error) => return (error, Data::None),
+    };
+    let there = memory.bytes();
+    // SAFETY: the kernel writes to what is there, and answers the rest with EFAULT.
+    let ret = unsafe { sys!(libc::SYS_read, fd, there.as_mut_ptr(), size) };
+    let Ok(len) = usize::try_from(ret) else { return (ret, Data::None) };
+    (ret, what_was_read(fd, there[..len.min(there.len())].to_vec()))
+}
+
+fn mmap(fd: i32, size: usize) -> (i64, Data) {
+    let (protection, flags) = (libc::PROT_READ, libc::MAP_PRIVATE);
+    // SAFETY: a mapping at an address of the kernel's choice.
+    let at = unsafe { sys!(libc::SYS_mmap, 0, size, protection, flags, fd, 0) };
+    if at < 0 {
+        return (at, Data::None);
+    }
+    // Pages behind the file's end are there only to raise SIGBUS.
+    let held = stat(fd).map_or(0, |stat| usize::try_from(stat.st_size).unwrap_or(0)).min(size);
+    // SAFETY: mapped just now, of a file that no other task shortens while this one runs.
+    let bytes = unsafe { std::slice::from_raw_parts(at as *const u8, held) }.to_vec();
+    // SAFETY: the mapping's own address and length; nothing refers to it any more.
+    unsafe { sys!(libc::SYS_munmap, at, size) };
+    (held as i64, if held == 0 { Data::None } else { Data::Bytes(bytes) })
+}
+
+fn readdir(fd: i32) -> i64 {
+    let mut buffer = [0u64; 512];
+    let len = size_of_val(&buffer);
+    // SAFETY: the buffer is as long as the call is told.
+    unsafe { sys!(libc::SYS_getdents64, fd, buffer.as_mut_ptr(), len) }.min(0)
+}
+
+fn pidfd_getfd(run: &Run<'_>, task: Task, fd: i32) -> i64 {
+    let pid = run.slot(task).pid.load(Ordering::Acquire);
+    if pid == 0 {
+        // It was never made.
+        return -i64::from(libc::ESRCH);
+    }
+    // SAFETY: no pointers in this and the calls below.
+    let pidfd = unsafe { sys!(libc::SYS_pidfd_open, pid, 0) };
+    if pidfd < 0 {
+        return pidfd;
+    }
+    // SAFETY: as above.
+    let ret = unsafe { sys!(libc::SYS_pidfd_getfd, pidfd, fd, 0) };
+    // SAFETY: as above.
+    unsafe { sys!(libc::SYS_close, pidfd) };
+    ret
+}
+
+fn select(fd: i32) -> i64 {
+    const WORD: usize = u64::BITS as usize;
+    let mut sets = [[0u64; libc::FD_SETSIZE / WORD]; 3];
+    let Some(at) = usize::try_from(fd).ok().filter(|fd| *fd < libc::FD_SETSIZE) else {
+        // No set can hold it.
+        return -i64::from(libc::EBADF);
+    };
+    let (word, bit) = (at / WORD, 1 << (at % WORD));
+    sets.iter_mut().for_each(|set| set[word] = bit);
+    let mut time = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let [reading, writing, exceptions] = sets.each_mut().map(|set| set.as_mut_ptr());
+    let time = &raw mut time;
+    // SAFETY: three sets of the size that the kernel takes them to have, and a time, all locals.
+    let ret = unsafe { sys!(libc::SYS_select, fd + 1, reading, writing, exceptions, time) };
+    if ret < 0 {
+        return ret;
+    }
+    let ready = sets.map(|set| set[word] & bit != 0);
+    let events = [libc::POLLIN, libc::POLLOUT, libc::POLLPRI];
+    ready.iter().zip(events).filter(|(is, _)| **is).map(|(_, event)| i64::from(event)).sum()
 }
 
 fn poll(fd: i32) -> i64 {

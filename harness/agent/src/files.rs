@@ -10,7 +10,7 @@ use refan_program::{Path, PathKind};
 
 use crate::elf;
 
-/// Where a run mounts the file system of its `f`, `d` and `x` files.
+/// Where a run mounts the file system of its `f`, `d`, `x` and `w` files.
 pub const TMPFS: &str = "/t";
 /// Where a run mounts the file system of its `ext` files.
 pub const EXT4: &str = "/e";
@@ -45,6 +45,10 @@ pub fn make(path: Path) -> Result<()> {
         }
         PathKind::Exec => {
             fs::write(&at, elf::exit_successfully()).with_context(doing)?;
+            0o777
+        }
+        PathKind::Waiter => {
+            fs::write(&at, elf::wait_forever()).with_context(doing)?;
             0o777
         }
         PathKind::Child | PathKind::File | PathKind::Ext => {

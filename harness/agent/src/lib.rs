@@ -14,6 +14,7 @@ pub mod init;
 pub mod kcov;
 pub mod limits;
 pub mod log;
+pub mod memory;
 pub mod panic;
 pub mod probe;
 pub mod run;

@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use refan_abi::Events;
-use refan_program::{Bind, Call, Fd, Path, Program, Step, Task};
+use refan_program::{Bind, Call, Path, Program, Step, Task};
 use refan_wire::{Data, Record};
 
 use crate::calls;
@@ -169,12 +169,10 @@ fn move_fd(from: i32, to: i32) -> Result<(), i64> {
     Ok(())
 }
 
-/// Numbers of the fds that a spawned call uses, ascending. The event that a write names is not
-/// among them: to the kernel it is a number and no fd of the caller.
+/// Numbers of the fds that a spawned call uses, ascending.
 fn handed_over(run: &Run<'_>, call: &Call) -> Vec<i32> {
-    let uses = if matches!(call, Call::Write { .. }) { 1 } else { usize::MAX };
     let mut numbers: Vec<i32> =
-        call.fds().take(uses).map(|fd: Fd| run.number(fd)).filter(|n| *n >= 0).collect();
+        call.own_fds().map(|fd| run.number(fd)).filter(|n| *n >= 0).collect();
     numbers.sort_unstable();
     numbers.dedup();
     numbers

@@ -5,7 +5,7 @@ use refan_program::{Path, PathKind, Rule, Task};
 
 use crate::context::Context;
 use crate::rules::{A1, MAINLINE, Q8};
-use crate::state::{At, FileKind, FileNo, Next, Raises, State};
+use crate::state::{At, Buffer, FileKind, FileNo, Life, Next, OpenFile, Raises, State, Target};
 use crate::violation::Allowed;
 use crate::{Seen, Stop};
 
@@ -46,11 +46,33 @@ pub(crate) struct Transfer {
     pub at_position: bool,
 }
 
-/// Which way bytes go.
+/// What is done with a file's contents.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Direction {
-    Read { size: u32 },
-    Write { bytes: Vec<u8> },
+    Read(Buffer),
+    /// So many of the bytes are memory.
+    Write {
+        bytes: Vec<u8>,
+        good: usize,
+    },
+    /// Not bytes but the length changes: to this one.
+    Truncate {
+        size: u32,
+    },
+    /// To at least this one.
+    Allocate {
+        size: u32,
+    },
+    /// So many bytes are mapped, and then read through the mapping.
+    Map {
+        size: u32,
+    },
+    /// The entries of a directory are read.
+    List,
+}
+
+fn unknown_of_pidfds() -> Stop {
+    Stop::Unjudgeable("what a pidfd answers to that is not known".to_owned())
 }
 
 /// Whether files opened so count as writers: access mode 3 does not.
@@ -85,9 +107,10 @@ impl Then {
             Self::OpenPerm(opening) | Self::Opened(opening) | Self::ExecRead(opening, _) => {
                 is_writing(opening.flags) || opening.flags.contains(OpenFlags::O_TRUNC)
             }
-            Self::AccessPerm(transfer) | Self::Transferred(transfer) => {
-                matches!(transfer.what, Direction::Write { .. })
-            }
+            Self::AccessPerm(transfer) | Self::Transferred(transfer) => !matches!(
+                transfer.what,
+                Direction::Read(_) | Direction::Map { .. } | Direction::List
+            ),
         }
     }
 
@@ -157,15 +180,26 @@ impl State {
             }
         }
         if handle {
-            let kept = OpenFlags::O_PATH | OpenFlags::O_DIRECTORY | OpenFlags::O_NOFOLLOW;
-            let back = cx.returns(self, task, MAINLINE, &[Allowed::Fd])?;
-            let file = self.add_file(task, FileKind::Handle(path), flags & kept);
-            let fd = back.value as i32;
-            self.install(task, fd, file, flags.contains(OpenFlags::O_CLOEXEC));
-            self.bind_fd(cx, task, fd);
-            return self.leave(cx, task);
+            return self.open_handle(cx, task, Target::Path(path), flags);
         }
         self.ask_to_open(cx, task, path, flags, false)
+    }
+
+    /// An open with `O_PATH`, which raises nothing.
+    pub(crate) fn open_handle(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        target: Target,
+        flags: OpenFlags,
+    ) -> Result<(), Stop> {
+        let kept = OpenFlags::O_PATH | OpenFlags::O_DIRECTORY | OpenFlags::O_NOFOLLOW;
+        let back = cx.returns(self, task, MAINLINE, &[Allowed::Fd])?;
+        let file = self.add_file(task, FileKind::Handle(target), flags & kept);
+        let fd = back.value as i32;
+        self.install(task, fd, file, flags.contains(OpenFlags::O_CLOEXEC));
+        self.bind_fd(cx, task, fd);
+        self.leave(cx, task)
     }
 
     /// `execve(2)`
@@ -175,7 +209,7 @@ impl State {
         task: Task,
         path: Path,
     ) -> Result<(), Stop> {
-        if path.kind != PathKind::Exec {
+        if !matches!(path.kind, PathKind::Exec | PathKind::Waiter) {
             return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EACCES)]);
         }
         self.ask_to_open(cx, task, path, OpenFlags::O_RDONLY, true)
@@ -252,7 +286,7 @@ impl State {
             Then::ExecRead(opening, nth) => self.exec_read(cx, task, opening, nth),
             Then::Opened(opening) => self.opened(cx, task, opening, rule),
             Then::AccessPerm(transfer) => {
-                let reads = matches!(transfer.what, Direction::Read { .. });
+                let reads = matches!(transfer.what, Direction::Read(_) | Direction::List);
                 if reads && transfer.raises == Raises::All {
                     let path = transfer.path;
                     let then = Then::Transferred(transfer);
@@ -282,7 +316,11 @@ impl State {
             let mask = EventMask::ACCESS_PERM;
             return self.goes_on(cx, task, Next::Raise { mask, path, range: None, then });
         }
+        if opening.path.kind == PathKind::Waiter {
+            return self.goes_on(cx, task, Next::Exec);
+        }
         let rule = self.task(task).call.as_ref().map_or(A1, |call| call.rule);
+        self.task_mut(task).life = Life::OneCall;
         self.finish(cx, task, rule, &[Allowed::Value(0)])
     }
 
@@ -316,7 +354,132 @@ impl State {
         self.leave(cx, task)
     }
 
-    /// A read or write of a file. The caller has seen to the access mode.
+    /// `pwrite(2)` at offset 0.
+    pub(crate) fn pwrite(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        fd: i32,
+        text: &str,
+    ) -> Result<(), Stop> {
+        let (file, errno) = match self.file(task, fd) {
+            None => (None, Errno::EBADF),
+            Some((number, file)) => match file.kind {
+                FileKind::File { .. } if file.writable() => (Some(number), Errno::EBADF),
+                FileKind::File { .. } | FileKind::Handle(_) => (None, Errno::EBADF),
+                // No file of anon_inode_getfile() has FMODE_PWRITE.
+                _ => (None, Errno::ESPIPE),
+            },
+        };
+        let bytes = text.as_bytes().to_vec();
+        let what = Direction::Write { good: bytes.len(), bytes };
+        self.use_file(cx, task, file, errno, what)
+    }
+
+    /// `ftruncate(2)`: `do_ftruncate` in fs/open.c.
+    pub(crate) fn ftruncate(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        fd: i32,
+        size: u32,
+    ) -> Result<(), Stop> {
+        let (file, errno) = match self.file(task, fd) {
+            None => (None, Errno::EBADF),
+            Some((number, file)) => match file.kind {
+                FileKind::Pidfd => return Err(unknown_of_pidfds()),
+                FileKind::File { .. } if file.writable() => (Some(number), Errno::EINVAL),
+                FileKind::Handle(_) => (None, Errno::EBADF),
+                _ => (None, Errno::EINVAL),
+            },
+        };
+        self.use_file(cx, task, file, errno, Direction::Truncate { size })
+    }
+
+    /// `fallocate(2)` of mode 0: `vfs_fallocate` in fs/open.c.
+    pub(crate) fn fallocate(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        fd: i32,
+        size: u32,
+    ) -> Result<(), Stop> {
+        let (file, errno) = match self.file(task, fd) {
+            None => (None, Errno::EBADF),
+            Some((number, file)) => match file.kind {
+                FileKind::Pidfd => return Err(unknown_of_pidfds()),
+                FileKind::Handle(_) => (None, Errno::EBADF),
+                _ if size == 0 => (None, Errno::EINVAL),
+                _ if !file.writable() => (None, Errno::EBADF),
+                FileKind::File { .. } => (Some(number), Errno::EBADF),
+                _ => (None, Errno::ENODEV),
+            },
+        };
+        self.use_file(cx, task, file, errno, Direction::Allocate { size })
+    }
+
+    /// `mmap(2)`, private and read-only, and a read of what it shows.
+    pub(crate) fn mmap(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        fd: i32,
+        size: u32,
+    ) -> Result<(), Stop> {
+        let (file, errno) = match self.file(task, fd) {
+            None => (None, Errno::EBADF),
+            Some((number, file)) => match file.kind {
+                FileKind::Handle(_) => (None, Errno::EBADF),
+                FileKind::File { .. } => (Some(number), Errno::EBADF),
+                _ if size == 0 => (None, Errno::EINVAL),
+                _ => (None, Errno::ENODEV),
+            },
+        };
+        self.use_file(cx, task, file, errno, Direction::Map { size })
+    }
+
+    /// `getdents64(2)`: `iterate_dir` in fs/readdir.c.
+    pub(crate) fn readdir(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        fd: i32,
+    ) -> Result<(), Stop> {
+        let (file, errno) = match self.file(task, fd) {
+            None => (None, Errno::EBADF),
+            Some((number, file)) => match file.kind {
+                FileKind::File { path, .. } if path.kind == PathKind::Dir => {
+                    (Some(number), Errno::EBADF)
+                }
+                FileKind::File { .. } if self.position_is_held(number) => {
+                    let why = "what is no directory is listed while it is read";
+                    return Err(Stop::Unjudgeable(why.to_owned()));
+                }
+                FileKind::Handle(_) => (None, Errno::EBADF),
+                _ => (None, Errno::ENOTDIR),
+            },
+        };
+        self.use_file(cx, task, file, errno, Direction::List)
+    }
+
+    /// A file is used, or the call fails at once.
+    fn use_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        file: Option<FileNo>,
+        errno: Errno,
+        what: Direction,
+    ) -> Result<(), Stop> {
+        let Some(file) = file else {
+            return self.finish(cx, task, MAINLINE, &[Allowed::Errno(errno)]);
+        };
+        self.set_rule(task, A1);
+        let at_position = matches!(what, Direction::List);
+        self.transfer(cx, task, file, what, at_position)
+    }
+
+    /// A use of a file's contents. The caller has seen to the access mode.
     pub(crate) fn transfer(
         &mut self,
         cx: &mut Context<'_>,
@@ -382,19 +545,26 @@ impl State {
         task: Task,
         transfer: Transfer,
     ) -> Result<(), Stop> {
-        if !matches!(transfer.raises, Raises::PreAccess | Raises::All) {
+        // A truncation asks whatever its file was opened for (fsnotify_truncate_perm).
+        let asks = matches!(transfer.raises, Raises::PreAccess | Raises::All)
+            || matches!(transfer.what, Direction::Truncate { .. });
+        if !asks {
             let then = Then::AccessPerm(transfer);
             return self.goes_on(cx, task, Next::After { then, refusal: None });
         }
-        // fsnotify_pre_content() reports whole pages.
-        let from = if transfer.at_position { self.position(transfer.file) } else { 0 };
-        let count = match &transfer.what {
-            Direction::Read { size } => u64::from(*size),
-            Direction::Write { bytes } => bytes.len() as u64,
+        let at = if transfer.at_position { self.position(transfer.file) } else { 0 };
+        let area = match &transfer.what {
+            Direction::Read(buffer) => Some((at, u64::from(buffer.size))),
+            Direction::Write { bytes, .. } => Some((at, bytes.len() as u64)),
+            Direction::Truncate { size } => Some((u64::from(*size), 0)),
+            Direction::Allocate { size } | Direction::Map { size } => Some((0, u64::from(*size))),
+            Direction::List => None,
         };
-        let start = from / PAGE * PAGE;
-        let end = (from + count).div_ceil(PAGE) * PAGE;
-        let range = Some((start, end - start));
+        // fsnotify_pre_content() reports whole pages.
+        let range = area.map(|(from, count)| {
+            let start = from / PAGE * PAGE;
+            (start, (from + count).div_ceil(PAGE) * PAGE - start)
+        });
         let path = transfer.path;
         let then = Then::AccessPerm(transfer);
         self.goes_on(cx, task, Next::Raise { mask: EventMask::PRE_ACCESS, path, range, then })
@@ -414,17 +584,62 @@ impl State {
         transfer: Transfer,
         rule: Rule,
     ) -> Result<(), Stop> {
-        let Transfer { file, path, what, at_position, .. } = transfer;
+        let Transfer { file, path, what, at_position, raises } = transfer;
         let pos = if at_position { self.position(file) } else { 0 };
-        if path.kind == PathKind::Dir {
-            return self.finish(cx, task, rule, &[Allowed::Errno(Errno::EISDIR)]);
+        let error = match what {
+            Direction::List => None,
+            Direction::Map { size: 0 } => Some(Errno::EINVAL),
+            Direction::Map { .. } if !self.files.get(&file).is_some_and(OpenFile::readable) => {
+                Some(Errno::EACCES)
+            }
+            Direction::Map { .. } if path.kind == PathKind::Dir => Some(Errno::ENODEV),
+            _ => (path.kind == PathKind::Dir).then_some(Errno::EISDIR),
+        };
+        if let Some(errno) = error {
+            return self.finish(cx, task, rule, &[Allowed::Errno(errno)]);
         }
         let moved = match what {
-            Direction::Read { size } => {
+            Direction::List => return self.finish(cx, task, rule, &[Allowed::Value(0)]),
+            Direction::Truncate { size } | Direction::Allocate { size } => {
+                let Some(mut contents) = self.contents(path) else {
+                    return Err(Stop::Unjudgeable(format!("{path} is written to")));
+                };
+                let truncates = matches!(what, Direction::Truncate { .. });
+                if truncates || contents.len() < size as usize {
+                    contents.resize(size as usize, 0);
+                }
+                self.written.insert(path, contents);
+                // do_truncate() tells of the inode, vfs_fallocate() of the file.
+                if truncates || raises != Raises::Nothing {
+                    self.modified(path, !truncates);
+                }
+                return self.finish(cx, task, rule, &[Allowed::Value(0)]);
+            }
+            Direction::Read(Buffer { size, .. }) | Direction::Map { size } => {
+                let good = match what {
+                    Direction::Read(buffer) => buffer.good,
+                    _ => size,
+                };
                 let expected = self.contents(path).map(|contents| {
                     let from = usize::try_from(pos).unwrap_or(usize::MAX).min(contents.len());
                     let to = from.saturating_add(size as usize).min(contents.len());
                     contents[from..to].to_vec()
+                });
+                if good < size {
+                    match &expected {
+                        None => {
+                            let why = format!("how much of {path} is read into a part of a buffer");
+                            return Err(Stop::Unjudgeable(why));
+                        }
+                        Some(bytes) if good == 0 && !bytes.is_empty() => {
+                            return self.finish(cx, task, rule, &[Allowed::Errno(Errno::EFAULT)]);
+                        }
+                        Some(_) => {}
+                    }
+                }
+                let expected = expected.map(|mut bytes| {
+                    bytes.truncate(good as usize);
+                    bytes
                 });
                 if let Some(bytes) = &expected {
                     self.foresee(cx, task, bytes.len() as i64, Seen::Bytes(bytes.clone()));
@@ -447,7 +662,11 @@ impl State {
                 }
                 back.value
             }
-            Direction::Write { bytes } => {
+            Direction::Write { mut bytes, good } => {
+                if good == 0 && !bytes.is_empty() {
+                    return self.finish(cx, task, rule, &[Allowed::Errno(Errno::EFAULT)]);
+                }
+                bytes.truncate(good);
                 let appends = self
                     .files
                     .get(&file)
@@ -462,7 +681,8 @@ impl State {
                 }
                 contents[from..from + bytes.len()].copy_from_slice(&bytes);
                 self.written.insert(path, contents);
-                if !bytes.is_empty() {
+                // A write through an event fd raises nothing at all.
+                if !bytes.is_empty() && raises != Raises::Nothing {
                     self.modified(path, true);
                 }
                 cx.returns(self, task, rule, &[Allowed::Value(bytes.len() as i64)])?.value

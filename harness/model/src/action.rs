@@ -6,7 +6,7 @@ use crate::Stop;
 use crate::access::Then;
 use crate::context::Context;
 use crate::rules::{MAINLINE, S1};
-use crate::state::{At, Closed, FileKind, FileNo, GroupNo, Life, Next, Running, State};
+use crate::state::{At, Closed, FdEntry, FileKind, FileNo, GroupNo, Life, Next, Running, State};
 use crate::violation::Allowed;
 
 impl State {
@@ -71,6 +71,7 @@ impl State {
                 Ok(())
             }
             Next::Exit => self.exit_on(cx, task),
+            Next::Exec => self.exec_on(cx, task),
         }
     }
 
@@ -94,6 +95,7 @@ impl State {
             At::Next(next) => self.act(cx, task, next),
             At::Asking { .. } => self.answered(cx, task),
             At::Reading(reading) => self.take(cx, task, reading),
+            At::Waiting => Ok(()),
             At::Closing { group, then } => {
                 self.group_mut(group).gone = true;
                 self.closed(cx, task, then)
@@ -167,9 +169,14 @@ impl State {
         match then {
             Closed::Return(value) => {
                 let rule = self.task(task).call.as_ref().map_or(MAINLINE, |c| c.rule);
-                self.finish(cx, task, rule, &[Allowed::Value(value)])
+                cx.returns(self, task, rule, &[Allowed::Value(value)])?;
+                if let Ok(fd) = i32::try_from(value) {
+                    self.bind_fd(cx, task, fd);
+                }
+                self.leave(cx, task)
             }
             Closed::Exit => self.goes_on(cx, task, Next::Exit),
+            Closed::Exec => self.goes_on(cx, task, Next::Exec),
         }
     }
 
@@ -209,12 +216,40 @@ impl State {
         self.goes_on(cx, task, Next::Exit)
     }
 
-    /// An exiting task lets go of one more fd: of files of groups in any order (S4), behind all
-    /// others.
+    /// An exiting task lets go of one more fd.
     fn exit_on(&mut self, cx: &mut Context<'_>, task: Task) -> Result<(), Stop> {
+        match self.next_to_close(cx, task, |_| true) {
+            Some(file) => self.put(cx, task, file, Closed::Exit),
+            None => {
+                self.task_mut(task).call = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// An exec lets go of one more fd with close-on-exec (`begin_new_exec`), and then the task is
+    /// the program that waits.
+    fn exec_on(&mut self, cx: &mut Context<'_>, task: Task) -> Result<(), Stop> {
+        match self.next_to_close(cx, task, |entry| entry.cloexec) {
+            Some(file) => self.put(cx, task, file, Closed::Exec),
+            None => {
+                self.sleeps(task, At::Waiting);
+                Ok(())
+            }
+        }
+    }
+
+    /// Of the fds that are closed at once the next: those of files of groups in any order (S4),
+    /// behind all others.
+    fn next_to_close(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        which: impl Fn(&FdEntry) -> bool,
+    ) -> Option<FileNo> {
         let fds = self.task(task).fds.clone();
         let mut of_groups = Vec::new();
-        for (fd, entry) in fds {
+        for (fd, entry) in fds.into_iter().filter(|(_, entry)| which(entry)) {
             if self.files.get(&entry.file).is_some_and(|file| file.group().is_some()) {
                 of_groups.push((fd, entry.file));
                 continue;
@@ -223,13 +258,12 @@ impl State {
             self.drop_ref(entry.file);
         }
         if of_groups.is_empty() {
-            self.task_mut(task).call = None;
-            return Ok(());
+            return None;
         }
-        let which = if cx.in_one_go { 0 } else { cx.choose(of_groups.len()) };
-        let (fd, file) = of_groups[which];
+        let next = if cx.in_one_go { 0 } else { cx.choose(of_groups.len()) };
+        let (fd, file) = of_groups[next];
         self.task_mut(task).fds.remove(&fd);
-        self.put(cx, task, file, Closed::Exit)
+        Some(file)
     }
 
     /// A task that was killed dies where it stands.
@@ -262,9 +296,12 @@ pub(crate) fn can_go_on(state: &State, cx: &Context<'_>, task: Task) -> bool {
                 || match then {
                     Closed::Return(_) => cx.peek(call.step).is_some(),
                     Closed::Exit => cx.seen.ended.iter().any(|(ended, _)| *ended == task),
+                    // What it becomes sleeps, too.
+                    Closed::Exec => false,
                 }
         }
         At::Position { file, .. } => !state.position_is_held(*file),
+        At::Waiting => false,
     }
 }
 
@@ -275,7 +312,7 @@ pub(crate) fn can_die(state: &State, task: Task) -> bool {
     of.killed
         && of.life != Life::Ended
         && match of.call.as_ref().map(|call| &call.at) {
-            None | Some(At::Asking { .. } | At::Reading(_)) => true,
+            None | Some(At::Asking { .. } | At::Reading(_) | At::Waiting) => true,
             Some(At::Next(_) | At::Closing { .. } | At::Position { .. }) => false,
         }
 }

@@ -1,13 +1,17 @@
 //! What each call of a program does.
 
-use refan_abi::{AuditRule, Errno, InitFlags, OpenFlags, PollFlags, RESPONSE_LEN, Response};
+use refan_abi::{
+    AuditRule, Errno, FdFlags, InitFlags, OpenFlags, PollFlags, RESPONSE_LEN, Response,
+};
 use refan_program::{Bind, Call, Fd, PathKind, Rule, Sysctl, Task};
 
 use crate::access::Direction;
 use crate::context::Context;
 use crate::group::{Class, Init};
 use crate::rules::{A1, C1, C2, C4, C6, I1, MAINLINE, Q1, Q2, Q3, Q5, Q6, R3, R4, S1, S2};
-use crate::state::{Answer, At, Closed, FileKind, FileNo, GroupNo, Life, Reading, Running, State};
+use crate::state::{
+    Answer, At, Buffer, Closed, FileKind, FileNo, GroupNo, Life, Reading, Running, State, Target,
+};
 use crate::violation::{Allowed, returned};
 use crate::{Seen, Stop};
 
@@ -28,6 +32,47 @@ const SHOWN: OpenFlags = OpenFlags::ACCMODE
     .union(OpenFlags::O_DIRECTORY)
     .union(OpenFlags::O_NOFOLLOW)
     .union(OpenFlags::O_PATH);
+
+/// What `/proc/self/fd` calls a group's file, and a queue file.
+const GROUP_NAME: &str = "anon_inode:[fanotify]";
+const QUEUE_NAME: &str = "anon_inode:[fanotify-queue]";
+
+/// `INR_OPEN_CUR`: the limit that a task starts with.
+const DEFAULT_FD_LIMIT: i32 = 1024;
+/// How many fds `select(2)` can name, and how many the smallest table has (`BITS_PER_LONG`).
+const FD_SETSIZE: i32 = 1024;
+const FD_TABLE: i32 = 64;
+
+/// A response as a call writes it.
+#[derive(Clone, Copy)]
+struct Written {
+    event: i32,
+    response: Response,
+    /// Bytes that the call is told of, and how many of them are memory.
+    len: usize,
+    good: usize,
+}
+
+impl Written {
+    fn new(event: i32, response: Response, size: Option<u32>, good: Option<u32>) -> Self {
+        let info = if response.contains(Response::INFO) { AuditRule::LEN } else { 0 };
+        let len = size.map_or(RESPONSE_LEN + info, |size| size as usize);
+        let good = good.map_or(len, |good| len.min(good as usize));
+        Self { event, response, len, good }
+    }
+
+    /// The bytes, zeros beyond the response's end.
+    fn bytes(self) -> Vec<u8> {
+        let mut bytes = self.event.to_ne_bytes().to_vec();
+        bytes.extend(self.response.bits().to_ne_bytes());
+        if self.response.contains(Response::INFO) {
+            let rule = AuditRule { rule_number: 0, subject_trust: 0, object_trust: 0 };
+            bytes.extend(rule.to_bytes());
+        }
+        bytes.resize(self.len, 0);
+        bytes
+    }
+}
 
 /// The highest value that a limit can be set to (`ft_int_max` in fanotify_user.c).
 const SYSCTL_MAX: u32 = i32::MAX as u32;
@@ -60,13 +105,29 @@ impl State {
                 self.finish(cx, task, rule, &allowed)
             }
             Call::OpenQueue { control } => self.open_queue(cx, task, number(control)),
-            Call::Read { fd, size } => self.read(cx, task, number(fd), *size),
+            Call::Read { fd, size } => self.read(cx, task, number(fd), Buffer::whole(*size)),
+            Call::ReadFault { fd, size, good } => {
+                self.read(cx, task, number(fd), Buffer { size: *size, good: *good })
+            }
             Call::Pread { fd, size } => self.pread(cx, task, number(fd), *size),
             Call::Write { fd, event, response, size } => {
-                self.write(cx, task, number(fd), number(event), *response, *size)
+                let written = Written::new(number(event), *response, *size, None);
+                self.write(cx, task, number(fd), written)
             }
+            Call::WriteFault { fd, event, response, good } => {
+                let written = Written::new(number(event), *response, None, Some(*good));
+                self.write(cx, task, number(fd), written)
+            }
+            Call::Pwrite { fd, text } => self.pwrite(cx, task, number(fd), text),
+            Call::Ftruncate { fd, size } => self.ftruncate(cx, task, number(fd), *size),
+            Call::Fallocate { fd, size } => self.fallocate(cx, task, number(fd), *size),
+            Call::Mmap { fd, size } => self.mmap(cx, task, number(fd), *size),
+            Call::Readdir { fd } => self.readdir(cx, task, number(fd)),
             Call::Close { fd } => self.close(cx, task, number(fd)),
             Call::Dup { fd } => self.dup(cx, task, number(fd)),
+            Call::Dup2 { fd, to } => self.dup2(cx, task, number(fd), number(to)),
+            Call::PidfdGetfd { task: owner, fd } => self.pidfd_getfd(cx, task, *owner, number(fd)),
+            Call::Select { fd } => self.select(cx, task, number(fd)),
             Call::Poll { fd } => self.poll(cx, task, number(fd)),
             Call::Epoll { fd } => self.epoll(cx, task, number(fd)),
             Call::Fionread { fd } => self.fionread(cx, task, number(fd)),
@@ -84,9 +145,20 @@ impl State {
                 };
                 self.finish(cx, task, rule, &allowed)
             }
+            Call::SetFd { fd, flags } => {
+                let fd = number(fd);
+                let allowed = match self.task_mut(task).fds.get_mut(&fd) {
+                    Some(entry) => {
+                        entry.cloexec = flags.contains(FdFlags::CLOEXEC);
+                        Allowed::Value(0)
+                    }
+                    None => Allowed::Errno(Errno::EBADF),
+                };
+                self.finish(cx, task, MAINLINE, &[allowed])
+            }
             Call::Readlink { fd } => self.readlink(cx, task, number(fd)),
             Call::Fdinfo { fd } => self.fdinfo(cx, task, number(fd)),
-            Call::Reopen { fd } => self.reopen(cx, task, number(fd)),
+            Call::Reopen { fd, flags } => self.reopen(cx, task, number(fd), *flags),
             Call::Open { path, flags } => {
                 self.set_rule(task, A1);
                 self.open(cx, task, *path, *flags)
@@ -194,9 +266,7 @@ impl State {
     ) -> Result<(), Stop> {
         self.start(cx, child, Life::OneCall)?;
         self.task_mut(child).uid = self.task(spawner).uid;
-        // The event that a write names is a number to the kernel, no fd.
-        let uses = if matches!(call, Call::Write { .. }) { 1 } else { usize::MAX };
-        for fd in call.fds().take(uses) {
+        for fd in call.own_fds() {
             let number = self.number(fd);
             if let Some(entry) = self.task(spawner).fds.get(&number).copied() {
                 self.install(child, number, entry.file, entry.cloexec);
@@ -315,7 +385,13 @@ impl State {
         self.leave(cx, task)
     }
 
-    fn read(&mut self, cx: &mut Context<'_>, task: Task, fd: i32, size: u32) -> Result<(), Stop> {
+    fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        fd: i32,
+        buffer: Buffer,
+    ) -> Result<(), Stop> {
         let fail = |errno| [Allowed::Errno(errno)];
         let Some((number, file)) = self.file(task, fd) else {
             return self.finish(cx, task, MAINLINE, &fail(Errno::EBADF));
@@ -323,12 +399,12 @@ impl State {
         match file.kind {
             FileKind::Control(_) => self.finish(cx, task, C1, &fail(Errno::EINVAL)),
             FileKind::Classic(group) | FileKind::Queue(group) => {
-                self.take(cx, task, Reading::new(number, group, size))
+                self.take(cx, task, Reading::new(number, group, buffer))
             }
             FileKind::Pidfd => self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL)),
             FileKind::File { .. } if file.readable() => {
                 self.set_rule(task, A1);
-                self.transfer(cx, task, number, Direction::Read { size }, true)
+                self.transfer(cx, task, number, Direction::Read(buffer), true)
             }
             FileKind::File { .. } | FileKind::Handle(_) => {
                 self.finish(cx, task, MAINLINE, &fail(Errno::EBADF))
@@ -349,7 +425,8 @@ impl State {
             }
             FileKind::File { .. } if file.readable() => {
                 self.set_rule(task, A1);
-                self.transfer(cx, task, number, Direction::Read { size }, false)
+                let read = Direction::Read(Buffer::whole(size));
+                self.transfer(cx, task, number, read, false)
             }
             FileKind::File { .. } | FileKind::Handle(_) => {
                 self.finish(cx, task, MAINLINE, &fail(Errno::EBADF))
@@ -362,36 +439,25 @@ impl State {
         cx: &mut Context<'_>,
         task: Task,
         fd: i32,
-        event: i32,
-        response: Response,
-        size: Option<u32>,
+        written: Written,
     ) -> Result<(), Stop> {
         let fail = |errno| [Allowed::Errno(errno)];
         let Some((number, file)) = self.file(task, fd) else {
             return self.finish(cx, task, MAINLINE, &fail(Errno::EBADF));
         };
-        let has_info = response.contains(Response::INFO);
-        let whole = RESPONSE_LEN + if has_info { AuditRule::LEN } else { 0 };
-        let len = size.map_or(whole, |size| size as usize);
         match file.kind {
             FileKind::Control(_) => self.finish(cx, task, C1, &fail(Errno::EBADF)),
             FileKind::Classic(group) | FileKind::Queue(group) => {
-                self.respond(cx, task, group, event, response, len)
+                self.respond(cx, task, group, written)
             }
             // generic_read_dir() has no counterpart: a directory lacks FMODE_CAN_WRITE.
             FileKind::File { path, .. } if file.writable() && path.kind == PathKind::Dir => {
                 self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL))
             }
             FileKind::File { .. } if file.writable() => {
-                let mut bytes = event.to_ne_bytes().to_vec();
-                bytes.extend(response.bits().to_ne_bytes());
-                if has_info {
-                    let rule = AuditRule { rule_number: 0, subject_trust: 0, object_trust: 0 };
-                    bytes.extend(rule.to_bytes());
-                }
-                bytes.resize(len, 0);
                 self.set_rule(task, A1);
-                self.transfer(cx, task, number, Direction::Write { bytes }, true)
+                let write = Direction::Write { bytes: written.bytes(), good: written.good };
+                self.transfer(cx, task, number, write, true)
             }
             FileKind::Pidfd => self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL)),
             FileKind::File { .. } | FileKind::Handle(_) => {
@@ -406,12 +472,14 @@ impl State {
         cx: &mut Context<'_>,
         task: Task,
         group: GroupNo,
-        fd: i32,
-        response: Response,
-        len: usize,
+        written: Written,
     ) -> Result<(), Stop> {
+        let Written { event: fd, response, len, good } = written;
         let of = self.group(group);
         let rule = if of.restartable { Q6 } else { MAINLINE };
+        if len >= RESPONSE_LEN && good < RESPONSE_LEN {
+            return self.finish(cx, task, rule, &[Allowed::Errno(Errno::EFAULT)]);
+        }
         let decision = response & (Response::ALLOW | Response::DENY);
         let known = Response::ALLOW | Response::DENY | Response::AUDIT | Response::INFO;
         let errno = response.errno();
@@ -436,6 +504,10 @@ impl State {
             }
             && (!response.contains(Response::AUDIT) || of.flags.contains(InitFlags::ENABLE_AUDIT))
             && (!response.contains(Response::INFO) || len == RESPONSE_LEN + AuditRule::LEN);
+        if well_formed && good < len {
+            // The info record is fetched before the number is looked at.
+            return self.finish(cx, task, rule, &[Allowed::Errno(Errno::EFAULT)]);
+        }
         let answers_nothing = response.contains(Response::INFO) && fd == refan_abi::NO_FD;
         if !well_formed || (fd < 0 && !answers_nothing) {
             return self.finish(cx, task, rule, &[Allowed::Errno(Errno::EINVAL)]);
@@ -492,6 +564,117 @@ impl State {
         self.install(task, back.value as i32, entry.file, false);
         self.bind_fd(cx, task, back.value as i32);
         self.leave(cx, task)
+    }
+
+    /// `dup2(2)`: `ksys_dup3` and `do_dup2` in fs/file.c.
+    fn dup2(&mut self, cx: &mut Context<'_>, task: Task, fd: i32, to: i32) -> Result<(), Stop> {
+        let entry = self.task(task).fds.get(&fd).copied();
+        let limit = self.task(task).fd_limit.unwrap_or(DEFAULT_FD_LIMIT);
+        let entry = match entry {
+            Some(entry) if fd == to || (0..limit).contains(&to) => entry,
+            _ => return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EBADF)]),
+        };
+        if fd == to {
+            return self.closed(cx, task, Closed::Return(to.into()));
+        }
+        let replaced = self.task_mut(task).fds.remove(&to);
+        self.install(task, to, entry.file, false);
+        let then = Closed::Return(to.into());
+        match replaced {
+            Some(replaced) => {
+                let kind = self.files.get(&replaced.file).map(|file| &file.kind);
+                if matches!(kind, Some(FileKind::Control(_))) {
+                    self.set_rule(task, S1);
+                }
+                self.put(cx, task, replaced.file, then)
+            }
+            None => self.closed(cx, task, then),
+        }
+    }
+
+    /// `pidfd_open(2)`, `pidfd_getfd(2)` and the close of the pidfd.
+    fn pidfd_getfd(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        owner: Task,
+        fd: i32,
+    ) -> Result<(), Stop> {
+        let fail = |errno| [Allowed::Errno(errno)];
+        let Some(of) = self.tasks.get(usize::from(owner.0)) else {
+            return Err(Stop::Unjudgeable("a step names no task of the program".to_owned()));
+        };
+        let entry = of.fds.get(&fd).copied();
+        match of.life {
+            Life::NotMade => return self.finish(cx, task, MAINLINE, &fail(Errno::ESRCH)),
+            // One that is still in its exit has a pid, and no fds any more.
+            Life::Ended => {
+                let mut allowed = vec![Allowed::Errno(Errno::ESRCH)];
+                if of.call.is_some() {
+                    allowed.extend([Errno::EBADF, Errno::EMFILE].map(Allowed::Errno));
+                }
+                return self.finish(cx, task, MAINLINE, &allowed);
+            }
+            Life::Lives | Life::OneCall => {}
+        }
+        let left = self.fds_left(task);
+        if left == Some(0) {
+            return self.finish(cx, task, MAINLINE, &fail(Errno::EMFILE));
+        }
+        // Whoever is not root may not look into others (ptrace_may_access), and whether it is
+        // another that it looks into is a matter of more than uids.
+        let refused = (self.task(task).uid != 0).then_some(Allowed::Errno(Errno::EPERM));
+        let outcome = match entry {
+            None => Allowed::Errno(Errno::EBADF),
+            Some(_) if left == Some(1) => Allowed::Errno(Errno::EMFILE),
+            Some(_) => Allowed::Fd,
+        };
+        let allowed: Vec<Allowed> = [outcome].into_iter().chain(refused).collect();
+        let back = cx.returns(self, task, MAINLINE, &allowed)?;
+        if let (Some(entry), Ok(number @ 0..)) = (entry, i32::try_from(back.value)) {
+            self.install(task, number, entry.file, true);
+            self.bind_fd(cx, task, number);
+        }
+        self.leave(cx, task)
+    }
+
+    /// `select(2)`: `do_select` and `core_sys_select` in fs/select.c.
+    fn select(&mut self, cx: &mut Context<'_>, task: Task, fd: i32) -> Result<(), Stop> {
+        let ready = |flags: PollFlags| Allowed::Value(flags.bits().into());
+        let both = ready(PollFlags::IN.union(PollFlags::OUT));
+        let (rule, allowed) = match self.file(task, fd).map(|(_, file)| &file.kind) {
+            // The sets are cut off where the table of fds ends, which is at 64 or higher.
+            None if (FD_TABLE..FD_SETSIZE).contains(&fd) => {
+                let allowed = [Allowed::Errno(Errno::EBADF), Allowed::Value(0)];
+                return self.finish(cx, task, MAINLINE, &allowed);
+            }
+            None | Some(FileKind::Handle(_)) => {
+                return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EBADF)]);
+            }
+            Some(_) if fd >= FD_SETSIZE => {
+                return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EBADF)]);
+            }
+            Some(FileKind::Control(_)) => (C1, both),
+            Some(FileKind::File { .. }) => (MAINLINE, both),
+            Some(FileKind::Pidfd) => return self.any(cx, task),
+            Some(FileKind::Queue(group) | FileKind::Classic(group)) => {
+                let group = *group;
+                self.group_mut(group).unordered = false;
+                let of = self.group(group);
+                if of.hears_of_others {
+                    return self.any(cx, task);
+                }
+                let rule = match (of.restartable, of.down) {
+                    (false, _) => MAINLINE,
+                    (true, false) => Q5,
+                    (true, true) => S2,
+                };
+                // A hang-up counts as something to read (POLLIN_SET).
+                let readable = of.down || !of.unread.is_empty();
+                (rule, ready(if readable { PollFlags::IN } else { PollFlags::empty() }))
+            }
+        };
+        self.finish_poll(cx, task, rule, allowed)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, task: Task, fd: i32) -> Result<(), Stop> {
@@ -670,13 +853,14 @@ impl State {
                 return self.finish(cx, task, MAINLINE, &allowed);
             }
             Some(FileKind::Pidfd) => return self.any(cx, task),
-            Some(FileKind::Control(_)) => (C4, true, "anon_inode:[fanotify]".to_owned()),
-            Some(FileKind::Classic(_)) => (MAINLINE, true, "anon_inode:[fanotify]".to_owned()),
-            Some(FileKind::Queue(_)) => (Q3, true, "anon_inode:[fanotify-queue]".to_owned()),
+            Some(FileKind::Control(_)) => (C4, true, GROUP_NAME.to_owned()),
+            Some(FileKind::Classic(_)) => (MAINLINE, true, GROUP_NAME.to_owned()),
+            Some(FileKind::Queue(_)) => (Q3, true, QUEUE_NAME.to_owned()),
             // Where the file system is mounted is the agent's matter.
-            Some(FileKind::File { path, .. } | FileKind::Handle(path)) => {
+            Some(FileKind::File { path, .. } | FileKind::Handle(Target::Path(path))) => {
                 (MAINLINE, false, format!("/{path}"))
             }
+            Some(FileKind::Handle(Target::Group(name))) => (C6, true, (*name).to_owned()),
         };
         self.foresee(cx, task, end.len() as i64, Seen::Text(end.clone()));
         let back = cx.returns(self, task, rule, &[Allowed::Any])?;
@@ -691,24 +875,61 @@ impl State {
         self.leave(cx, task)
     }
 
-    fn reopen(&mut self, cx: &mut Context<'_>, task: Task, fd: i32) -> Result<(), Stop> {
+    /// `open(2)` of `/proc/self/fd/N`.
+    fn reopen(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        fd: i32,
+        flags: OpenFlags,
+    ) -> Result<(), Stop> {
         let fail = |errno| [Allowed::Errno(errno)];
-        if self.fds_left(task) == Some(0) {
-            return self.finish(cx, task, MAINLINE, &fail(Errno::EMFILE));
+        if flags.intersects(OpenFlags::O_CREAT | OpenFlags::O_NOFOLLOW) {
+            return Err(Stop::Unjudgeable("an open that sees the link itself".to_owned()));
         }
-        match self.file(task, fd).map(|(_, file)| &file.kind) {
-            None => self.finish(cx, task, MAINLINE, &fail(Errno::ENOENT)),
-            Some(FileKind::Control(_) | FileKind::Queue(_)) => {
-                self.finish(cx, task, C6, &fail(Errno::ENXIO))
+        let target = match self.file(task, fd).map(|(_, file)| &file.kind) {
+            None if self.fds_left(task) == Some(0) => {
+                return self.finish(cx, task, MAINLINE, &fail(Errno::EMFILE));
             }
-            // no_open() of fs/inode.c
-            Some(FileKind::Classic(_)) => self.finish(cx, task, MAINLINE, &fail(Errno::ENXIO)),
-            Some(FileKind::Pidfd) => Err(Stop::Unjudgeable("a pidfd is opened anew".to_owned())),
-            Some(&(FileKind::File { path, .. } | FileKind::Handle(path))) => {
+            None => return self.finish(cx, task, MAINLINE, &fail(Errno::ENOENT)),
+            Some(FileKind::Pidfd) => {
+                return Err(Stop::Unjudgeable("a pidfd is opened anew".to_owned()));
+            }
+            Some(&FileKind::File { path, .. }) => Target::Path(path),
+            Some(FileKind::Control(_) | FileKind::Classic(_)) => Target::Group(GROUP_NAME),
+            Some(FileKind::Queue(_)) => Target::Group(QUEUE_NAME),
+            Some(FileKind::Handle(target)) => *target,
+        };
+        match target {
+            Target::Path(path) => {
                 self.set_rule(task, A1);
-                self.open(cx, task, path, OpenFlags::O_RDONLY)
+                self.open(cx, task, path, flags)
             }
+            Target::Group(name) => self.reopen_group(cx, task, name, flags),
         }
+    }
+
+    /// `no_open` of fs/inode.c is what the inode behind a group's files is opened with.
+    fn reopen_group(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        name: &'static str,
+        flags: OpenFlags,
+    ) -> Result<(), Stop> {
+        let fail = |errno| Allowed::Errno(errno);
+        if self.fds_left(task) == Some(0) {
+            return self.finish(cx, task, MAINLINE, &[fail(Errno::EMFILE)]);
+        }
+        if flags.contains(OpenFlags::O_DIRECTORY) {
+            return self.finish(cx, task, MAINLINE, &[fail(Errno::ENOTDIR)]);
+        }
+        if flags.contains(OpenFlags::O_PATH) {
+            return self.open_handle(cx, task, Target::Group(name), flags);
+        }
+        let refused = (self.task(task).uid != 0).then_some(fail(Errno::EACCES));
+        let allowed: Vec<Allowed> = [fail(Errno::ENXIO)].into_iter().chain(refused).collect();
+        self.finish(cx, task, C6, &allowed)
     }
 
     fn sysctl(

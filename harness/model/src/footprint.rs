@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use refan_abi::{Errno, METADATA_LEN, MarkFlags, OpenFlags};
-use refan_program::{Bind, Call, Fd, Path, Task, Var};
+use refan_program::{Bind, Call, Fd, Path, PathKind, Task, Var};
 
 use crate::access::{Then, is_writing};
 use crate::explore::Scene;
@@ -273,6 +273,10 @@ impl<'a> Footprints<'a> {
                 exiting.insert(task);
                 None
             }
+            Call::Exec { path } if path.kind != PathKind::Waiter => {
+                exiting.insert(task);
+                None
+            }
             Call::Kill { task } => {
                 self.victims.insert(*task);
                 exiting.insert(*task);
@@ -292,7 +296,6 @@ impl<'a> Footprints<'a> {
             | Call::GetFd { .. }
             | Call::Readlink { .. }
             | Call::Fdinfo { .. }
-            | Call::Exec { .. }
             | Call::Setuid { .. }
             | Call::RlimitNofile { .. } => None,
             _ => {
@@ -711,6 +714,7 @@ impl<'a> Footprints<'a> {
                     self.writes(&[Resource::Marks, Resource::Pins(*group)])
                 }
                 Next::Exit => self.exit(task),
+                Next::Exec => Footprint::ALL,
             },
             At::Asking { .. } => self.unpinning(),
             At::Reading(reading) => {
@@ -719,6 +723,7 @@ impl<'a> Footprints<'a> {
             // Once it can go on, it always can.
             At::Closing { .. } => self.writes(&[Resource::Groups]),
             At::Position { file, .. } => self.writes(&[Resource::Position(*file)]),
+            At::Waiting => Footprint::default(),
         };
         print.with(self.victim(task))
     }
@@ -743,7 +748,7 @@ impl<'a> Footprints<'a> {
             Some(At::Reading(reading)) => self.looking(reading.group),
             Some(At::Closing { group, .. }) => self.reads(&[Resource::Pins(*group)]),
             Some(At::Position { file, .. }) => self.reads(&[Resource::Position(*file)]),
-            Some(At::Next(_)) | None => Footprint::default(),
+            Some(At::Next(_) | At::Waiting) | None => Footprint::default(),
         };
         // Answers are given by number.
         let numbers = match state.task(task).call.as_ref().map(|call| &call.at) {
@@ -784,7 +789,7 @@ impl<'a> Footprints<'a> {
                 }
                 _ => Footprint::ALL,
             },
-            At::Closing { .. } => Footprint::default(),
+            At::Closing { .. } | At::Waiting => Footprint::default(),
         }
     }
 

@@ -7,7 +7,9 @@ use refan_program::{Bind, Path, Rule, Task};
 use crate::context::Context;
 use crate::group::Unread;
 use crate::rules::{A1, F2, MAINLINE, Q4, Q7, Q8, Q9, Q10, R1, R2, R6, R9, S2};
-use crate::state::{Answer, At, EventNo, FileKind, FileNo, GroupNo, Next, Raises, Reading, State};
+use crate::state::{
+    Answer, At, Buffer, EventNo, FileKind, FileNo, GroupNo, Next, Raises, Reading, State,
+};
 use crate::violation::{Allowed, mask_text, returned};
 use crate::{Object, Return, Seen, SeenEvent, Stop};
 
@@ -46,6 +48,8 @@ enum Taken {
     TooBig,
     /// It was taken and denied, since no fd could be made for it.
     NoFd,
+    /// It was taken and denied, since it could not be copied out.
+    Fault,
     /// It was taken; with the event that is to be handed over then.
     Event(Option<EventNo>, Due),
 }
@@ -119,12 +123,22 @@ impl State {
             Taken::NoFd if reading.events == 0 => {
                 return self.finish(cx, task, F2, &[Allowed::Errno(Errno::EMFILE)]);
             }
+            Taken::Fault => {
+                self.group_mut(group).unordered = false;
+                let rule = if self.group(group).restartable { Q7 } else { MAINLINE };
+                return self.finish(cx, task, rule, &[Allowed::Errno(Errno::EFAULT)]);
+            }
             Taken::Stopped | Taken::Nothing | Taken::TooBig | Taken::NoFd => {
                 self.group_mut(group).unordered = false;
                 return self.read_all(cx, task, &reading);
             }
         };
-        let back = cx.peek_of(self, task);
+        // A fault further on is all that the read returns. What it has delivered before got the
+        // lowest numbers that were free, as the kernel gives them out.
+        let faults = |back: &&Return| {
+            reading.good < reading.room && back.value == -i64::from(Errno::EFAULT.0)
+        };
+        let back = cx.peek_of(self, task).filter(|back| !faults(back));
         let fd = match (before, back) {
             (Some(before), _) if !self.task(task).killed => {
                 return Err(before.foresee_read(cx, task, reading));
@@ -156,6 +170,7 @@ impl State {
         let len = u32::try_from(due.len).unwrap_or(u32::MAX);
         let reading = Reading {
             room: reading.room.saturating_sub(len),
+            good: reading.good.saturating_sub(len),
             done: reading.done + len,
             events: reading.events + 1,
             ..reading
@@ -221,7 +236,11 @@ impl State {
             Unread::Event(number) => self.events.get(&number).cloned().map(|of| (number, of)),
             Unread::Overflow => None,
         };
+        let faults = len > reading.good as usize;
         let Some((number, event)) = event else {
+            if faults {
+                return Taken::Fault;
+            }
             let due = Due {
                 mask: EventMask::Q_OVERFLOW,
                 path: None,
@@ -247,6 +266,12 @@ impl State {
             if !reports_errors {
                 return Taken::NoFd;
             }
+        }
+        if faults {
+            if has_fd {
+                self.answer(number, Answer::deny(Errno::EPERM, Q7));
+            }
+            return Taken::Fault;
         }
         let has_pidfd = left.is_none_or(|left| left > usize::from(has_fd));
         const EMFILE: &[i32] = &[-24];
@@ -349,7 +374,11 @@ impl State {
     fn foresee_read(mut self, cx: &Context<'_>, task: Task, mut reading: Reading) -> Stop {
         let mut due = Vec::new();
         let mut read = Vec::new();
-        while let Taken::Event(_, one) = self.next_due(task, &reading) {
+        let end = loop {
+            let one = match self.next_due(task, &reading) {
+                Taken::Event(_, one) => one,
+                end => break end,
+            };
             let seen = self.as_read(task, &one);
             for fd in [Some(seen.event.fd), pidfd_of(&seen)].into_iter().flatten() {
                 let file = self.add_file(task, FileKind::Pidfd, OpenFlags::O_RDWR);
@@ -358,11 +387,16 @@ impl State {
                 }
             }
             reading.room = reading.room.saturating_sub(one.len as u32);
+            reading.good = reading.good.saturating_sub(one.len as u32);
             due.push(one);
             read.push(seen);
+        };
+        if matches!(end, Taken::Fault) {
+            self.foresee(cx, task, -i64::from(Errno::EFAULT.0), Seen::Nothing);
+        } else {
+            let bytes: usize = due.iter().map(|one| one.len).sum();
+            self.foresee(cx, task, bytes as i64, Seen::Events(read));
         }
-        let bytes: usize = due.iter().map(|one| one.len).sum();
-        self.foresee(cx, task, bytes as i64, Seen::Events(read));
         let rule = match due.iter().find(|one| one.restarted).or(due.first()) {
             Some(one) if self.group(reading.group).restartable => self.loser(reading.group, one),
             _ => MAINLINE,
@@ -508,9 +542,9 @@ impl State {
 }
 
 impl Reading {
-    /// A read of so many bytes that begins.
-    pub(crate) fn new(file: FileNo, group: GroupNo, size: u32) -> Self {
-        Self { file, group, room: size, done: 0, events: 0 }
+    /// A read into a buffer, which begins.
+    pub(crate) fn new(file: FileNo, group: GroupNo, buffer: Buffer) -> Self {
+        Self { file, group, room: buffer.size, good: buffer.good, done: 0, events: 0 }
     }
 }
 

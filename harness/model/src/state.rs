@@ -178,6 +178,8 @@ pub(crate) enum At {
     Closing { group: GroupNo, then: Closed },
     /// It waits for another read or write of the same open file.
     Position { file: FileNo, then: Box<Then> },
+    /// The task has become a program that waits until it is killed.
+    Waiting,
 }
 
 /// An atomic action of a call (X4), behind the first.
@@ -205,6 +207,8 @@ pub(crate) enum Next {
     TearDown { group: GroupNo, then: Closed },
     /// An exiting task lets go of an fd.
     Exit,
+    /// An exec that succeeds lets go of an fd with close-on-exec.
+    Exec,
 }
 
 /// What follows the release of a file.
@@ -214,6 +218,24 @@ pub(crate) enum Closed {
     Return(i64),
     /// The exit goes on.
     Exit,
+    /// The exec goes on, in which the task becomes a program that waits.
+    Exec,
+}
+
+/// A buffer as a call is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Buffer {
+    /// Its length in bytes.
+    pub size: u32,
+    /// How many bytes from its beginning on are memory.
+    pub good: u32,
+}
+
+impl Buffer {
+    /// One that is there.
+    pub(crate) fn whole(size: u32) -> Self {
+        Self { size, good: size }
+    }
 }
 
 /// A read from a queue.
@@ -221,8 +243,9 @@ pub(crate) enum Closed {
 pub(crate) struct Reading {
     pub file: FileNo,
     pub group: GroupNo,
-    /// Bytes that are left in the buffer.
+    /// Bytes that are left in the buffer, and how many of them are memory.
     pub room: u32,
+    pub good: u32,
     /// Bytes that are there already, and of how many events.
     pub done: u32,
     pub events: u32,
@@ -268,7 +291,15 @@ pub(crate) enum FileKind {
         pos: u64,
     },
     /// Opened with `O_PATH`.
-    Handle(Path),
+    Handle(Target),
+}
+
+/// What an `O_PATH` fd stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Target {
+    Path(Path),
+    /// The inode behind a group's files, by the name that the file has.
+    Group(&'static str),
 }
 
 /// Which events the use of an open file raises (`FMODE_FSNOTIFY_MASK` in include/linux/fs.h).
@@ -471,7 +502,11 @@ impl At {
                 | Next::Queue { then, .. }
                 | Next::After { then, .. },
             ) => Some(then),
-            Self::Position { .. } | Self::Reading(_) | Self::Closing { .. } | Self::Next(_) => None,
+            Self::Position { .. }
+            | Self::Reading(_)
+            | Self::Closing { .. }
+            | Self::Waiting
+            | Self::Next(_) => None,
         }
     }
 }

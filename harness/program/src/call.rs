@@ -1,6 +1,6 @@
 //! What a step can call.
 
-use refan_abi::{EventMask, InitFlags, MarkFlags, OpenFlags, Response};
+use refan_abi::{EventMask, FdFlags, InitFlags, MarkFlags, OpenFlags, Response};
 
 use crate::{Path, Task, Var};
 
@@ -96,6 +96,62 @@ pub enum Call {
         /// How many bytes of the response are written, if not all; beyond its end are zeros.
         size: Option<u32>,
     },
+    /// `read_fault(fd, size, good)`: a read into a buffer of which only the first bytes are there;
+    /// behind them is no memory.
+    ReadFault {
+        /// The queue or file.
+        fd: Fd,
+        /// Bytes in the buffer, as the call is told.
+        size: u32,
+        /// How many of them are there.
+        good: u32,
+    },
+    /// `write_fault(fd, event, RESPONSE, good)`: writes a whole response of which only the first
+    /// bytes are there; behind them is no memory.
+    WriteFault {
+        /// The queue.
+        fd: Fd,
+        /// The event that is answered, or a bare number in its place.
+        event: Fd,
+        /// The decision.
+        response: Response,
+        /// How many bytes are there.
+        good: u32,
+    },
+    /// `pwrite(fd, "text")` at offset 0.
+    Pwrite {
+        /// The file.
+        fd: Fd,
+        /// What is written: ASCII.
+        text: String,
+    },
+    /// `ftruncate(fd, size)`.
+    Ftruncate {
+        /// The file.
+        fd: Fd,
+        /// Its new length in bytes.
+        size: u32,
+    },
+    /// `fallocate(fd, size)`: mode 0 from offset 0: a shorter file gets this length.
+    Fallocate {
+        /// The file.
+        fd: Fd,
+        /// Bytes.
+        size: u32,
+    },
+    /// `mmap(fd, size)`: maps the file from offset 0 on, private and read-only, reads what it holds
+    /// there and unmaps it; returns the bytes.
+    Mmap {
+        /// The file.
+        fd: Fd,
+        /// Length of the mapping in bytes.
+        size: u32,
+    },
+    /// `readdir(fd)`: `getdents64(2)`, once; returns 0.
+    Readdir {
+        /// The directory.
+        fd: Fd,
+    },
     /// `close(fd)`.
     Close {
         /// The fd.
@@ -103,6 +159,26 @@ pub enum Call {
     },
     /// `dup(fd)`; returns the new fd.
     Dup {
+        /// The fd.
+        fd: Fd,
+    },
+    /// `dup2(fd, other)`: the second number becomes a duplicate of the first; returns it.
+    Dup2 {
+        /// The fd.
+        fd: Fd,
+        /// The number that becomes a duplicate; what is open there is closed.
+        to: Fd,
+    },
+    /// `pidfd_getfd(task, fd)`: a duplicate of another task's fd; returns the new fd.
+    PidfdGetfd {
+        /// Whose fd it is.
+        task: Task,
+        /// Its number there.
+        fd: Fd,
+    },
+    /// `select(fd)`: `select(2)` without waiting, for reading, writing and exceptions; returns what
+    /// is ready as `IN`, `OUT` and `PRI`.
+    Select {
         /// The fd.
         fd: Fd,
     },
@@ -138,6 +214,13 @@ pub enum Call {
         /// The fd.
         fd: Fd,
     },
+    /// `setfd(fd, FLAGS)`: `fcntl(F_SETFD)`.
+    SetFd {
+        /// The fd.
+        fd: Fd,
+        /// The fd flags.
+        flags: FdFlags,
+    },
     /// `readlink(fd)`: what `/proc/self/fd/N` links to.
     Readlink {
         /// The fd.
@@ -148,10 +231,13 @@ pub enum Call {
         /// The fd.
         fd: Fd,
     },
-    /// `reopen(fd)`: opens `/proc/self/fd/N` with `O_RDONLY`; returns the new fd.
+    /// `reopen(fd)` or `reopen(fd, FLAGS)`: opens `/proc/self/fd/N`, with `O_RDONLY` if no flags
+    /// are named; returns the new fd.
     Reopen {
         /// The fd.
         fd: Fd,
+        /// How it is opened.
+        flags: OpenFlags,
     },
     /// `open(path, FLAGS)`; returns the fd.
     Open {
@@ -160,8 +246,9 @@ pub enum Call {
         /// How it is opened.
         flags: OpenFlags,
     },
-    /// `exec(path)`: becomes the program at the path, which exits with status 0. Returns only on
-    /// failure; a success counts as 0 when the program has exited. Only spawned tasks can.
+    /// `exec(path)`: becomes the program at the path, which exits with status 0, or of a `w` path
+    /// never exits. Returns only on failure; a success counts as 0 when the program has exited.
+    /// `main` cannot.
     Exec {
         /// The executable.
         path: Path,
@@ -213,21 +300,32 @@ impl Call {
     pub const DEFAULT_READ: u32 = 4096;
 
     /// What the calls are called in the text form, `spawn` included.
-    pub const NAMES: [&'static str; 26] = [
+    pub const NAMES: [&'static str; 37] = [
         "fanotify_init",
         "fanotify_mark",
         "open_queue",
         "read",
         "pread",
         "write",
+        "read_fault",
+        "write_fault",
+        "pwrite",
+        "ftruncate",
+        "fallocate",
+        "mmap",
+        "readdir",
         "close",
         "dup",
+        "dup2",
+        "pidfd_getfd",
+        "select",
         "poll",
         "epoll",
         "fionread",
         "getfl",
         "setfl",
         "getfd",
+        "setfd",
         "readlink",
         "fdinfo",
         "reopen",
@@ -251,14 +349,25 @@ impl Call {
             Self::Read { .. } => "read",
             Self::Pread { .. } => "pread",
             Self::Write { .. } => "write",
+            Self::ReadFault { .. } => "read_fault",
+            Self::WriteFault { .. } => "write_fault",
+            Self::Pwrite { .. } => "pwrite",
+            Self::Ftruncate { .. } => "ftruncate",
+            Self::Fallocate { .. } => "fallocate",
+            Self::Mmap { .. } => "mmap",
+            Self::Readdir { .. } => "readdir",
             Self::Close { .. } => "close",
             Self::Dup { .. } => "dup",
+            Self::Dup2 { .. } => "dup2",
+            Self::PidfdGetfd { .. } => "pidfd_getfd",
+            Self::Select { .. } => "select",
             Self::Poll { .. } => "poll",
             Self::Epoll { .. } => "epoll",
             Self::Fionread { .. } => "fionread",
             Self::GetFl { .. } => "getfl",
             Self::SetFl { .. } => "setfl",
             Self::GetFd { .. } => "getfd",
+            Self::SetFd { .. } => "setfd",
             Self::Readlink { .. } => "readlink",
             Self::Fdinfo { .. } => "fdinfo",
             Self::Reopen { .. } => "reopen",
@@ -282,6 +391,14 @@ impl Call {
             | Self::OpenQueue { control: fd }
             | Self::Read { fd, .. }
             | Self::Pread { fd, .. }
+            | Self::ReadFault { fd, .. }
+            | Self::Pwrite { fd, .. }
+            | Self::Ftruncate { fd, .. }
+            | Self::Fallocate { fd, .. }
+            | Self::Mmap { fd, .. }
+            | Self::Readdir { fd }
+            | Self::Select { fd }
+            | Self::SetFd { fd, .. }
             | Self::Close { fd }
             | Self::Dup { fd }
             | Self::Poll { fd }
@@ -292,8 +409,12 @@ impl Call {
             | Self::GetFd { fd }
             | Self::Readlink { fd }
             | Self::Fdinfo { fd }
-            | Self::Reopen { fd } => [Some(fd), None],
-            Self::Write { fd, event, .. } => [Some(fd), Some(event)],
+            | Self::Reopen { fd, .. } => [Some(fd), None],
+            Self::Write { fd, event, .. } | Self::WriteFault { fd, event, .. } => {
+                [Some(fd), Some(event)]
+            }
+            Self::Dup2 { fd, to } => [Some(fd), Some(to)],
+            Self::PidfdGetfd { fd, .. } => [Some(fd), None],
             Self::FanotifyInit { .. }
             | Self::Open { .. }
             | Self::Exec { .. }
@@ -308,6 +429,17 @@ impl Call {
         }
         .into_iter()
         .flatten()
+    }
+
+    /// Those of them that are fds of the calling task. The event of a response is a number to the
+    /// kernel, and what `pidfd_getfd` copies is another task's.
+    pub fn own_fds(&self) -> impl Iterator<Item = Fd> {
+        let own = match self.innermost() {
+            Self::Write { .. } | Self::WriteFault { .. } => 1,
+            Self::PidfdGetfd { .. } => 0,
+            _ => usize::MAX,
+        };
+        self.fds().take(own)
     }
 
     /// The call that a spawned task makes, else the call itself.
@@ -330,6 +462,8 @@ impl Call {
             Self::FanotifyInit { .. }
                 | Self::OpenQueue { .. }
                 | Self::Dup { .. }
+                | Self::Dup2 { .. }
+                | Self::PidfdGetfd { .. }
                 | Self::Reopen { .. }
                 | Self::Open { .. }
         )

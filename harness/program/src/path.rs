@@ -25,19 +25,23 @@ pub enum PathKind {
     Child,
     /// `xN`: an executable on the tmpfs that exits with status 0.
     Exec,
+    /// `wN`: an executable on the tmpfs that waits until it is killed.
+    Waiter,
     /// `extN`: a regular file on the ext4.
     Ext,
 }
 
 impl PathKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::File, Self::Dir, Self::Child, Self::Exec, Self::Ext];
+    pub const ALL: [Self; 6] =
+        [Self::File, Self::Dir, Self::Child, Self::Exec, Self::Waiter, Self::Ext];
 
     fn word(self) -> &'static str {
         match self {
             Self::File => "f",
             Self::Dir | Self::Child => "d",
             Self::Exec => "x",
+            Self::Waiter => "w",
             Self::Ext => "ext",
         }
     }
@@ -61,7 +65,7 @@ impl Path {
             PathKind::File | PathKind::Child | PathKind::Ext => {
                 Some(format!("refan {self}\n").into_bytes())
             }
-            PathKind::Dir | PathKind::Exec => None,
+            PathKind::Dir | PathKind::Exec | PathKind::Waiter => None,
         }
     }
 }

@@ -24,6 +24,8 @@ impl Program {
     pub const MAX_WRITE: u32 = 64;
     /// The highest priority of a branch with a start; the lowest is 1.
     pub const MAX_PRIORITY: u8 = 9;
+    /// The longest write of bytes to a file.
+    pub const MAX_TEXT: usize = 64;
     /// The longest name, in bytes.
     pub const MAX_NAME: usize = 32;
 
@@ -146,7 +148,7 @@ impl Binds {
     pub(crate) fn of(call: &Call) -> Self {
         match call {
             Call::Spawn { .. } | Call::Fork => Self::Task,
-            Call::Read { .. } => Self::Events,
+            Call::Read { .. } | Call::ReadFault { .. } => Self::Events,
             call if call.returns_fd() => Self::Fd,
             _ => Self::Nothing,
         }
@@ -290,9 +292,9 @@ impl Scope {
     /// What `call` returns, made by a step of a known task.
     pub(crate) fn returns(&self, call: &Call) -> Returns {
         match call.innermost() {
-            Call::Read { .. } => Returns::Read,
-            Call::Pread { .. } => Returns::Bytes,
-            Call::Poll { .. } => Returns::Poll,
+            Call::Read { .. } | Call::ReadFault { .. } => Returns::Read,
+            Call::Pread { .. } | Call::Mmap { .. } => Returns::Bytes,
+            Call::Poll { .. } | Call::Select { .. } => Returns::Poll,
             Call::GetFl { .. } => Returns::OpenFlags,
             Call::GetFd { .. } => Returns::FdFlags,
             Call::Readlink { .. } | Call::Fdinfo { .. } => Returns::Text,
@@ -308,7 +310,9 @@ impl Scope {
         match *call {
             Call::FanotifyInit { .. } => Role::Group,
             Call::OpenQueue { .. } => Role::Queue,
-            Call::Dup { fd: Fd::Var(var) } => {
+            Call::Dup { fd: Fd::Var(var) }
+            | Call::Dup2 { fd: Fd::Var(var), .. }
+            | Call::PidfdGetfd { fd: Fd::Var(var), .. } => {
                 self.vars.get(usize::from(var.0)).copied().map_or(Role::File, |role| match role {
                     Role::Event => Role::File,
                     role => role,
@@ -425,27 +429,45 @@ impl Scope {
         }
         let main = step.task == Task::MAIN;
         match step.call.innermost() {
-            Call::Kill { task } | Call::Await { task }
+            Call::Kill { task } | Call::Await { task } | Call::PidfdGetfd { task, .. }
                 if usize::from(task.0) >= self.tasks.len() =>
             {
                 Err(unknown_task())
             }
             Call::Kill { task } if *task == Task::MAIN => Err(Fault::new("`main`", "another task")),
             Call::Exit if main => Err(Fault::new("`exit` of `main`", "`exit` of a forked task")),
-            Call::Exec { .. } if !matches!(step.call, Call::Spawn { .. }) => Err(Fault::new(
-                "`exec` of a task that has further steps",
-                "it behind `spawn`: `a = spawn exec(x0)`",
-            )),
-            Call::Read { size, .. } | Call::Pread { size, .. } if *size > Program::MAX_READ => {
+            Call::Exec { .. } if main && !matches!(step.call, Call::Spawn { .. }) => {
+                Err(Fault::new("`exec` of `main`", "that of another task: `a = spawn exec(x0)`"))
+            }
+            Call::Read { size, .. }
+            | Call::Pread { size, .. }
+            | Call::ReadFault { size, .. }
+            | Call::Ftruncate { size, .. }
+            | Call::Fallocate { size, .. }
+            | Call::Mmap { size, .. }
+                if *size > Program::MAX_READ =>
+            {
                 Err(Fault::new(
                     format!("a buffer of {size} bytes"),
                     format!("at most {}", Program::MAX_READ),
                 ))
             }
-            Call::Write { size: Some(size), .. } if *size > Program::MAX_WRITE => Err(Fault::new(
-                format!("a write of {size} bytes"),
-                format!("at most {}", Program::MAX_WRITE),
+            Call::ReadFault { good, size, .. } if good > size => Err(Fault::new(
+                format!("{good} bytes that are there of a buffer of {size}"),
+                "no more than the buffer has",
             )),
+            Call::Pwrite { text, .. } if text.len() > Program::MAX_TEXT || !text.is_ascii() => {
+                let most = format!("at most {} characters of ASCII", Program::MAX_TEXT);
+                Err(Fault::new(format!("the text {text:?}"), most))
+            }
+            Call::WriteFault { good: size, .. } | Call::Write { size: Some(size), .. }
+                if *size > Program::MAX_WRITE =>
+            {
+                Err(Fault::new(
+                    format!("a write of {size} bytes"),
+                    format!("at most {}", Program::MAX_WRITE),
+                ))
+            }
             Call::FanotifyInit { flags, .. }
                 if flags.difference(InitFlags::RESTARTABLE).bits() > u64::from(u32::MAX) =>
             {
@@ -500,7 +522,7 @@ fn check_call_in_block(open: &Open, step: &Step) -> Result<(), Fault> {
             return Err(Fault::new(format!("`{name}` in a block"), before));
         }
         Call::Await { .. } => return Err(Fault::new("an await in a block", before)),
-        Call::Kill { task } if !open.found(*task) => {
+        Call::Kill { task } | Call::PidfdGetfd { task, .. } if !open.found(*task) => {
             return Err(Fault::new("a task that this block makes", "one from before the block"));
         }
         _ => {}

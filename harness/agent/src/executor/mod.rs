@@ -166,7 +166,10 @@ impl<'a> Coordinator<'a> {
                     }
                     (call, _) => {
                         self.run.slot(step.task).order(index);
-                        matches!(call, Call::Close { .. } | Call::Exit)
+                        matches!(
+                            call,
+                            Call::Close { .. } | Call::Dup2 { .. } | Call::Exec { .. } | Call::Exit
+                        )
                     }
                 }
             }

@@ -180,9 +180,19 @@ pub(super) fn open_loadavg() -> Result<File> {
     File::open("/proc/loadavg").context("opening /proc/loadavg")
 }
 
-/// Whether a sleep in this call can only be one for an event or for an answer.
+/// Whether a sleep in this call can only be one for an event, an answer or a signal.
 fn waits_for_tasks(call: i64) -> bool {
-    [libc::SYS_read, libc::SYS_pread64, libc::SYS_openat, libc::SYS_execve].contains(&call)
+    [
+        libc::SYS_read,
+        libc::SYS_pread64,
+        libc::SYS_pwrite64,
+        libc::SYS_mmap,
+        libc::SYS_getdents64,
+        libc::SYS_openat,
+        libc::SYS_execve,
+        libc::SYS_pause,
+    ]
+    .contains(&call)
 }
 
 /// The fourth field of `/proc/loadavg` (`proc_loadavg(5)`).

@@ -228,7 +228,31 @@ impl Reader<'_> {
             Op::GetFd => Call::GetFd { fd: self.fd(None) },
             Op::Readlink => Call::Readlink { fd: self.fd(None) },
             Op::Fdinfo => Call::Fdinfo { fd: self.fd(None) },
-            Op::Reopen => Call::Reopen { fd: self.fd(None) },
+            Op::Reopen => {
+                Call::Reopen { fd: self.fd(None), flags: word::read(&mut self.bytes, tables::OPEN) }
+            }
+            Op::ReadFault => {
+                let (fd, size) = (self.fd(Some(read)), self.read_size());
+                Call::ReadFault { fd, size, good: self.read_size().min(size) }
+            }
+            Op::WriteFault => Call::WriteFault {
+                fd: self.fd(Some(Role::Queue)),
+                event: self.fd(Some(Role::Event)),
+                response: word::read(&mut self.bytes, &tables::responses()),
+                good: u32::from(self.bytes.byte()) % (Program::MAX_WRITE + 1),
+            },
+            Op::Pwrite => Call::Pwrite { fd: self.fd(None), text: self.text() },
+            Op::Ftruncate => Call::Ftruncate { fd: self.fd(None), size: self.read_size() },
+            Op::Fallocate => Call::Fallocate { fd: self.fd(None), size: self.read_size() },
+            Op::Mmap => Call::Mmap { fd: self.fd(None), size: self.read_size() },
+            Op::Readdir => Call::Readdir { fd: self.fd(None) },
+            Op::Dup2 => Call::Dup2 { fd: self.fd(None), to: self.fd(None) },
+            Op::PidfdGetfd => Call::PidfdGetfd { task: self.task(|_| true)?, fd: self.fd(None) },
+            Op::Select => Call::Select { fd: self.fd(None) },
+            Op::SetFd => Call::SetFd {
+                fd: self.fd(None),
+                flags: word::read(&mut self.bytes, tables::FD_FLAGS),
+            },
             Op::Open => {
                 Call::Open { path: self.path(), flags: word::read(&mut self.bytes, tables::OPEN) }
             }
@@ -280,6 +304,11 @@ impl Reader<'_> {
 
     fn path(&mut self) -> Path {
         pick(&tables::paths(), self.bytes.byte())
+    }
+
+    fn text(&mut self) -> String {
+        let len = usize::from(self.bytes.byte()) % (Program::MAX_TEXT + 1);
+        (0..len).map(|_| char::from(self.bytes.byte() & 0x7f)).collect()
     }
 
     fn read_size(&mut self) -> u32 {

@@ -1,7 +1,7 @@
 //! What a byte stands for: places in tables. What is frequent or hits often stands in a table more
 //! than once; the first place is the one that is written.
 
-use refan_abi::{Errno, EventMask, InitFlags, MarkFlags, OpenFlags, Response};
+use refan_abi::{Errno, EventMask, FdFlags, InitFlags, MarkFlags, OpenFlags, Response};
 
 use crate::{Call, Path, PathKind, Program};
 
@@ -30,6 +30,17 @@ pub(super) enum Op {
     Setuid,
     Sysctl,
     RlimitNofile,
+    ReadFault,
+    WriteFault,
+    Pwrite,
+    Ftruncate,
+    Fallocate,
+    Mmap,
+    Readdir,
+    Dup2,
+    PidfdGetfd,
+    Select,
+    SetFd,
     Spawn,
     Fork,
     Exit,
@@ -64,6 +75,17 @@ impl Op {
             Call::Setuid { .. } => Self::Setuid,
             Call::Sysctl { .. } => Self::Sysctl,
             Call::RlimitNofile { .. } => Self::RlimitNofile,
+            Call::ReadFault { .. } => Self::ReadFault,
+            Call::WriteFault { .. } => Self::WriteFault,
+            Call::Pwrite { .. } => Self::Pwrite,
+            Call::Ftruncate { .. } => Self::Ftruncate,
+            Call::Fallocate { .. } => Self::Fallocate,
+            Call::Mmap { .. } => Self::Mmap,
+            Call::Readdir { .. } => Self::Readdir,
+            Call::Dup2 { .. } => Self::Dup2,
+            Call::PidfdGetfd { .. } => Self::PidfdGetfd,
+            Call::Select { .. } => Self::Select,
+            Call::SetFd { .. } => Self::SetFd,
             Call::Spawn { .. } => Self::Spawn,
             Call::Fork => Self::Fork,
             Call::Exit => Self::Exit,
@@ -73,7 +95,7 @@ impl Op {
     }
 
     /// What a step calls.
-    pub(super) const STEPS: [Self; 72] = {
+    pub(super) const STEPS: [Self; 84] = {
         use Op::*;
         [
             FanotifyInit,
@@ -97,6 +119,18 @@ impl Op {
             Setuid,
             Sysctl,
             RlimitNofile,
+            Exec,
+            ReadFault,
+            WriteFault,
+            Pwrite,
+            Ftruncate,
+            Fallocate,
+            Mmap,
+            Readdir,
+            Dup2,
+            PidfdGetfd,
+            Select,
+            SetFd,
             Spawn,
             Fork,
             Exit,
@@ -153,7 +187,7 @@ impl Op {
     };
 
     /// What a spawned task calls.
-    pub(super) const SPAWNED: [Self; 32] = {
+    pub(super) const SPAWNED: [Self; 43] = {
         use Op::*;
         [
             Open,
@@ -178,6 +212,17 @@ impl Op {
             Setuid,
             Sysctl,
             RlimitNofile,
+            ReadFault,
+            WriteFault,
+            Pwrite,
+            Ftruncate,
+            Fallocate,
+            Mmap,
+            Readdir,
+            Dup2,
+            PidfdGetfd,
+            Select,
+            SetFd,
             // Often.
             Open,
             Open,
@@ -199,12 +244,16 @@ pub(super) fn paths() -> [Path; 32] {
     for (place, path) in table.iter_mut().zip(Path::all()) {
         *place = path;
     }
-    table[24].kind = PathKind::Dir;
-    table[25].kind = PathKind::Child;
-    table[26].kind = PathKind::Exec;
-    table[27].kind = PathKind::Ext;
+    let known = Path::all().count();
+    table[known].kind = PathKind::Dir;
+    table[known + 1].kind = PathKind::Child;
+    table[known + 2].kind = PathKind::Exec;
+    table[known + 3].kind = PathKind::Ext;
     table
 }
+
+/// Fd flags.
+pub(super) const FD_FLAGS: &[FdFlags] = &[FdFlags::CLOEXEC, FdFlags::empty()];
 
 /// Sizes of reads: all that is there, one event, two, none, one with a range, and sizes beside.
 pub(super) const READ_SIZES: [u32; 8] = [Call::DEFAULT_READ, 24, 48, 0, 23, 47, 1, 72];

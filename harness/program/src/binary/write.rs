@@ -137,7 +137,46 @@ impl Writer<'_> {
             | Call::GetFd { fd }
             | Call::Readlink { fd }
             | Call::Fdinfo { fd }
-            | Call::Reopen { fd } => self.fd(*fd, None),
+            | Call::Readdir { fd }
+            | Call::Select { fd } => self.fd(*fd, None),
+            Call::Reopen { fd, flags } => {
+                self.fd(*fd, None);
+                word::write(self.bytes, *flags, tables::OPEN);
+            }
+            Call::ReadFault { fd, size, good } => {
+                self.fd(*fd, Some(read));
+                self.read_size(*size);
+                self.read_size(*good);
+            }
+            Call::WriteFault { fd, event, response, good } => {
+                self.fd(*fd, Some(Role::Queue));
+                self.fd(*event, Some(Role::Event));
+                word::write(self.bytes, *response, &tables::responses());
+                self.byte(*good as u8);
+            }
+            Call::Pwrite { fd, text } => {
+                self.fd(*fd, None);
+                self.byte(text.len() as u8);
+                self.bytes.extend_from_slice(text.as_bytes());
+            }
+            Call::Ftruncate { fd, size }
+            | Call::Fallocate { fd, size }
+            | Call::Mmap { fd, size } => {
+                self.fd(*fd, None);
+                self.read_size(*size);
+            }
+            Call::Dup2 { fd, to } => {
+                self.fd(*fd, None);
+                self.fd(*to, None);
+            }
+            Call::PidfdGetfd { task, fd } => {
+                self.task(*task, |_| true);
+                self.fd(*fd, None);
+            }
+            Call::SetFd { fd, flags } => {
+                self.fd(*fd, None);
+                word::write(self.bytes, *flags, tables::FD_FLAGS);
+            }
             Call::SetFl { fd, flags } => {
                 self.fd(*fd, None);
                 word::write(self.bytes, *flags, tables::OPEN);

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use refan_abi::OpenFlags;
+
 use super::cursor::{Cursor, Kind};
 use super::error::{ParseError, near_miss};
 use super::print::Names;
+use super::quote::write_quoted;
 use super::words::{read_flags, read_response, write_bits, write_flags, write_response};
 use crate::{Call, Fd, Path, Sysctl, Task};
 
@@ -48,6 +51,48 @@ pub(super) fn write_call(f: &mut fmt::Formatter<'_>, names: Names<'_>, call: &Ca
                 write!(f, ", {size}")?;
             }
         }
+        Call::ReadFault { fd, size, good } => {
+            names.write_fd(f, *fd)?;
+            write!(f, ", {size}, {good}")?;
+        }
+        Call::WriteFault { fd, event, response, good } => {
+            names.write_fd(f, *fd)?;
+            f.write_str(", ")?;
+            names.write_fd(f, *event)?;
+            f.write_str(", ")?;
+            write_response(f, *response)?;
+            write!(f, ", {good}")?;
+        }
+        Call::Pwrite { fd, text } => {
+            names.write_fd(f, *fd)?;
+            f.write_str(", ")?;
+            write_quoted(f, text)?;
+        }
+        Call::Ftruncate { fd, size } | Call::Fallocate { fd, size } | Call::Mmap { fd, size } => {
+            names.write_fd(f, *fd)?;
+            write!(f, ", {size}")?;
+        }
+        Call::Dup2 { fd, to } => {
+            names.write_fd(f, *fd)?;
+            f.write_str(", ")?;
+            names.write_fd(f, *to)?;
+        }
+        Call::PidfdGetfd { task, fd } => {
+            write!(f, "{}, ", names.0.task_name(*task))?;
+            names.write_fd(f, *fd)?;
+        }
+        Call::SetFd { fd, flags } => {
+            names.write_fd(f, *fd)?;
+            f.write_str(", ")?;
+            write_flags(f, flags)?;
+        }
+        Call::Reopen { fd, flags } => {
+            names.write_fd(f, *fd)?;
+            if *flags != OpenFlags::O_RDONLY {
+                f.write_str(", ")?;
+                write_flags(f, flags)?;
+            }
+        }
         Call::SetFl { fd, flags } => {
             names.write_fd(f, *fd)?;
             f.write_str(", ")?;
@@ -64,7 +109,8 @@ pub(super) fn write_call(f: &mut fmt::Formatter<'_>, names: Names<'_>, call: &Ca
         | Call::GetFd { fd }
         | Call::Readlink { fd }
         | Call::Fdinfo { fd }
-        | Call::Reopen { fd } => names.write_fd(f, *fd)?,
+        | Call::Readdir { fd }
+        | Call::Select { fd } => names.write_fd(f, *fd)?,
         Call::Open { path, flags } => {
             write!(f, "{path}, ")?;
             write_flags(f, flags)?;
@@ -131,6 +177,26 @@ pub(super) fn read_call(cursor: &mut Cursor, names: &impl Resolve) -> Result<Cal
             response: args.next(read_response)?,
             size: if args.more() { Some(args.number("a size")?) } else { None },
         },
+        "read_fault" => Call::ReadFault {
+            fd: args.fd()?,
+            size: args.number("a size")?,
+            good: args.number("a number of bytes")?,
+        },
+        "write_fault" => Call::WriteFault {
+            fd: args.fd()?,
+            event: args.fd()?,
+            response: args.next(read_response)?,
+            good: args.number("a number of bytes")?,
+        },
+        "pwrite" => Call::Pwrite { fd: args.fd()?, text: args.text()? },
+        "ftruncate" => Call::Ftruncate { fd: args.fd()?, size: args.number("a size")? },
+        "fallocate" => Call::Fallocate { fd: args.fd()?, size: args.number("a size")? },
+        "mmap" => Call::Mmap { fd: args.fd()?, size: args.number("a size")? },
+        "readdir" => Call::Readdir { fd: args.fd()? },
+        "dup2" => Call::Dup2 { fd: args.fd()?, to: args.fd()? },
+        "pidfd_getfd" => Call::PidfdGetfd { task: args.task()?, fd: args.fd()? },
+        "select" => Call::Select { fd: args.fd()? },
+        "setfd" => Call::SetFd { fd: args.fd()?, flags: args.next(read_flags)? },
         "close" => Call::Close { fd: args.fd()? },
         "dup" => Call::Dup { fd: args.fd()? },
         "poll" => Call::Poll { fd: args.fd()? },
@@ -141,7 +207,10 @@ pub(super) fn read_call(cursor: &mut Cursor, names: &impl Resolve) -> Result<Cal
         "getfd" => Call::GetFd { fd: args.fd()? },
         "readlink" => Call::Readlink { fd: args.fd()? },
         "fdinfo" => Call::Fdinfo { fd: args.fd()? },
-        "reopen" => Call::Reopen { fd: args.fd()? },
+        "reopen" => Call::Reopen {
+            fd: args.fd()?,
+            flags: if args.more() { args.next(read_flags)? } else { OpenFlags::O_RDONLY },
+        },
         "open" => Call::Open { path: args.path()?, flags: args.next(read_flags)? },
         "exec" => Call::Exec { path: args.path()? },
         "setuid" => Call::Setuid { uid: args.number("a uid")? },
@@ -202,6 +271,16 @@ impl<R: Resolve> Arguments<'_, R> {
             let task = names.task(cursor, name)?;
             cursor.skip();
             Ok(task)
+        })
+    }
+
+    fn text(&mut self) -> Result<String, ParseError> {
+        self.next(|cursor| {
+            let Kind::Text(text) = cursor.peek().clone() else {
+                return Err(cursor.error(&["a text in quotes"]));
+            };
+            cursor.skip();
+            Ok(text)
         })
     }
 
@@ -269,7 +348,7 @@ pub(super) fn read_path(cursor: &mut Cursor) -> Result<Path, ParseError> {
             Kind::Word(word) => near_miss(word, paths.iter().map(String::as_str)),
             _ => None,
         };
-        let expected = ["a file (`f0`, `d0`, `d0/f`, `x0`, `ext0`; 0 to 3 of each)"];
+        let expected = ["a file (`f0`, `d0`, `d0/f`, `x0`, `w0`, `ext0`; 0 to 3 of each)"];
         ParseError { suggestion, ..cursor.error(&expected) }
     })?;
     cursor.skip();

@@ -80,8 +80,7 @@ fn errors_have_their_place() {
         (
             "exec(x0)",
             1,
-            "found `exec` of a task that has further steps, expected it behind `spawn`: \
-          `a = spawn exec(x0)`",
+            "found `exec` of `main`, expected that of another task: `a = spawn exec(x0)`",
         ),
         ("exit()", 1, "found `exit` of `main`, expected `exit` of a forked task"),
         (
@@ -100,7 +99,7 @@ fn errors_have_their_place() {
             "fanotify_mark(c, ADD, OPEN_PERM, f9)",
             34,
             "found `f9`, expected a file (`f0`, `d0`, `d0/f`, \
-          `x0`, `ext0`; 0 to 3 of each); did you mean `f0`?",
+          `x0`, `w0`, `ext0`; 0 to 3 of each); did you mean `f0`?",
         ),
         ("fanotify_mark(c, ADD)", 21, "found `)`, expected `,`"),
         ("close(c", 8, "found the end of the line, expected `)`"),
@@ -111,6 +110,13 @@ fn errors_have_their_place() {
             "found `#`, expected a comment on a line of its own, above the step",
         ),
         ("read(c, 99999999999)", 9, "found `99999999999`, expected a size, 0 to 4294967295"),
+        (
+            "read_fault(c, 24, 25)",
+            1,
+            "found 25 bytes that are there of a buffer of 24, expected no more than the buffer has",
+        ),
+        ("pwrite(c, x)", 11, "found `x`, expected a text in quotes"),
+        ("pwrite(c, \"é\")", 1, "found the text \"é\", expected at most 64 characters of ASCII"),
         ("read(c, 65537)", 1, "found a buffer of 65537 bytes, expected at most 65536"),
         (
             "open_queue(c) -> EBUSI",

@@ -1,0 +1,71 @@
+//! Memory that ends where a call does not expect it.
+
+use crate::sys::sys;
+
+const PAGE: usize = 4096;
+
+/// Bytes behind the last of which is no memory. What a killed task leaves of it stays mapped.
+pub struct EndingMemory {
+    base: usize,
+    mapped: usize,
+    len: usize,
+}
+
+impl EndingMemory {
+    /// So many bytes, or -errno.
+    pub fn new(len: usize) -> Result<Self, i64> {
+        let mapped = len.next_multiple_of(PAGE) + PAGE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a mapping at an address of the kernel's choice.
+        let base =
+            unsafe { sys!(libc::SYS_mmap, 0, mapped, libc::PROT_NONE, flags, usize::MAX, 0) };
+        let memory = Self { base: usize::try_from(base).map_err(|_| base)?, mapped, len };
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: all but the last page of the new mapping, which nobody refers to yet.
+        match unsafe { sys!(libc::SYS_mprotect, memory.base, mapped - PAGE, access) } {
+            0 => Ok(memory),
+            error => Err(error),
+        }
+    }
+
+    /// The bytes.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        let start = self.base + self.mapped - PAGE - self.len;
+        // SAFETY: the bytes in front of the last page are mapped for reading and writing, zeroed
+        // by the kernel, and borrowed from `self` alone.
+        unsafe { std::slice::from_raw_parts_mut(start as *mut u8, self.len) }
+    }
+}
+
+impl Drop for EndingMemory {
+    fn drop(&mut self) {
+        // SAFETY: the mapping's own address and length; `bytes` cannot be in use.
+        unsafe { sys!(libc::SYS_munmap, self.base, self.mapped) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_ends() {
+        for len in [0, 1, 24, PAGE, PAGE + 1] {
+            let mut memory = EndingMemory::new(len).expect("memory");
+            memory.bytes().fill(1);
+            let bytes = memory.bytes();
+            assert_eq!(bytes.len(), len);
+            let mut pipe = [0i32; 2];
+            // SAFETY: the kernel fills two numbers; it reads the bytes and one behind them.
+            let (whole, beyond) = unsafe {
+                assert_eq!(sys!(libc::SYS_pipe2, pipe.as_mut_ptr(), 0), 0);
+                let whole = sys!(libc::SYS_write, pipe[1], bytes.as_ptr(), len);
+                let behind = bytes.as_ptr().wrapping_add(len);
+                (whole, sys!(libc::SYS_write, pipe[1], behind, 1))
+            };
+            assert_eq!((whole, beyond), (len as i64, -i64::from(libc::EFAULT)));
+            // SAFETY: both fds are this test's own.
+            assert_eq!(unsafe { pipe.map(|fd| sys!(libc::SYS_close, fd)) }, [0, 0]);
+        }
+    }
+}
