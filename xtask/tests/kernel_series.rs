@@ -18,7 +18,7 @@ fn bench() -> tempfile::TempDir {
     let at = |path: &str| dir.path().join(path);
     write(
         &at("configs/targets/t.toml"),
-        "summary = \"t\"\nfragments = [\"f\"]\nmachine = \"m\"\napi = \"a\"\n",
+        "summary = \"t\"\nfragments = [\"f\"]\nmachine = \"m\"\nkvm_machine = \"m\"\napi = \"a\"\n",
     );
     write(&at("configs/fragments/f.config"), "CONFIG_X=y\n");
     write(&at("tree/Makefile"), "VERSION = 9\nPATCHLEVEL = 9\nSUBLEVEL = 1\nEXTRAVERSION = -rc1\n");

@@ -1,0 +1,100 @@
+//! The same program on two kernels (rule I4): without the feature it leaves the same trace.
+
+use refan_model::Violation;
+use refan_program::{Program, Rule};
+use refan_wire::{Data, Record};
+
+const I4: Rule = Rule::named('I', 4);
+
+/// Whether a run of the program on another kernel can be held against this one: no group of it has
+/// the feature, and no timing decides what it sees.
+pub fn is_comparable(program: &Program) -> bool {
+    !program.is_restartable() && program.steps.iter().all(|step| step.block.is_none())
+}
+
+/// The first difference between what the kernel under test did and what the reference did.
+pub fn difference(tested: &[Record], reference: &[Record]) -> Option<Violation> {
+    let tested = tested.iter().filter_map(normalized).map(Some).chain([None]);
+    let reference = reference.iter().filter_map(normalized).map(Some).chain([None]);
+    let mut step = 0;
+    for (tested, reference) in tested.zip(reference) {
+        step = tested.as_ref().and_then(step_of).unwrap_or(step);
+        if tested != reference {
+            let words = |record: Option<Record>| match record {
+                Some(record) => format!("{record:?}"),
+                None => "the end".to_owned(),
+            };
+            let (allowed, observed) = (words(reference), words(tested));
+            return Some(Violation { rule: I4, step, allowed, observed });
+        }
+    }
+    None
+}
+
+fn step_of(record: &Record) -> Option<usize> {
+    match record {
+        Record::Enter { step, .. }
+        | Record::Exit { step, .. }
+        | Record::Skipped { step, .. }
+        | Record::Quiet { step, .. } => Some(usize::from(*step)),
+        _ => None,
+    }
+}
+
+/// A record without what may differ: times, and the random part of file handles. What the
+/// accounting finds is no answer to the program.
+fn normalized(record: &Record) -> Option<Record> {
+    let mut record = record.clone();
+    match &mut record {
+        Record::Begin { at }
+        | Record::Enter { at, .. }
+        | Record::TaskEnded { at, .. }
+        | Record::Quiet { at, .. }
+        | Record::End { at } => *at = 0,
+        Record::Exit { at, data, .. } => {
+            *at = 0;
+            if let Data::Text(text) = data {
+                *text = text.lines().map(without_handle).collect::<Vec<_>>().join("\n");
+            }
+        }
+        Record::Accounts { .. } => return None,
+        _ => {}
+    }
+    Some(record)
+}
+
+/// A line of fdinfo up to the file handle, in which the inode's generation is random
+/// (`show_mark_fhandle` in fs/notify/fdinfo.c).
+fn without_handle(line: &str) -> &str {
+    line.split(" fhandle-bytes:").next().unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit(at: u64, ret: i64, text: &str) -> Record {
+        Record::Exit { step: 3, task: 0, at, ret, data: Data::Text(text.to_owned()) }
+    }
+
+    #[test]
+    fn times_and_handles_may_differ_and_nothing_else() {
+        let one = "fanotify ino:1 sdev:2 mask:3 ignored_mask:0 fhandle-bytes:c f_handle:11";
+        let two = "fanotify ino:1 sdev:2 mask:3 ignored_mask:0 fhandle-bytes:c f_handle:22";
+        assert_eq!(difference(&[exit(1, 0, one)], &[exit(2, 0, two)]), None);
+        let found = difference(&[exit(1, 0, one)], &[exit(1, -22, one)]).expect("a difference");
+        assert_eq!((found.rule, found.step), (I4, 3));
+        let found = difference(&[exit(1, 0, one)], &[]).expect("a difference");
+        assert_eq!(found.allowed, "the end");
+    }
+
+    #[test]
+    fn restartable_groups_and_blocks_are_not_compared() {
+        let parse = |text| refan_program::parse(text).expect("a program");
+        assert!(is_comparable(&parse("c = fanotify_init(CLASS_CONTENT, O_RDONLY)\n")));
+        assert!(!is_comparable(&parse(
+            "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\n"
+        )));
+        assert!(!is_comparable(&parse("par {\n    poll(0)\n}\n")));
+    }
+}
