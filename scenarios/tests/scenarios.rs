@@ -44,5 +44,5 @@ fn outcome(name: &str, file: &Path) -> anyhow::Result<refan_runner::Outcome> {
     let target = std::env::var("REFAN_TARGET").unwrap_or_else(|_| "fast".to_owned());
     let scenario = Scenario::read(name.to_owned(), file)?;
     let prepared = Prepared::load(&Cache::open()?, repository, &target)?;
-    Ok(Worker::start(&prepared)?.run(&scenario))
+    Ok(Worker::start(&prepared, None)?.run(&scenario))
 }

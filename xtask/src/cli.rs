@@ -22,7 +22,8 @@ pub enum Command {
     /// a kernel checker spoke, 2 usage or the host lacks something, 3 no verdict.
     #[command(
         after_help = "Examples:\n  cargo xtask test\n  cargo xtask test queue restart/order\n  \
-        cargo xtask test --kernel-src ~/linux --target kasan"
+        cargo xtask test --kernel-src ~/linux --target kasan\n  \
+        cargo xtask test --random 1000 --kind classic --against none"
     )]
     Test(Test),
     /// The kernels under test and the cache
@@ -126,9 +127,33 @@ pub struct Test {
     /// Install what the host lacks before anything else
     #[arg(long)]
     pub install_deps: bool,
+    /// Run programs without the feature on a kernel of this series too; the traces must be the same
+    #[arg(long, value_name = "SERIES")]
+    pub against: Option<String>,
+    /// Run so many random programs in place of the suites
+    #[arg(long, value_name = "N", conflicts_with = "scenarios")]
+    pub random: Option<u64>,
+    /// What random programs are made of
+    #[arg(long, value_enum, default_value_t, requires = "random")]
+    pub kind: Kind,
+    /// Seed of random programs
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "random")]
+    pub seed: u64,
     /// Build and prepare everything, run no scenario
     #[arg(long)]
     pub prepare: bool,
+}
+
+/// Kinds of random programs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Any calls, one after another
+    #[default]
+    Sequential,
+    /// Any calls, blocks among them
+    Blocks,
+    /// Calls one after another on groups without the feature
+    Classic,
 }
 
 /// `kernel`.

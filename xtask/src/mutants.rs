@@ -69,7 +69,7 @@ fn one(
     let machine = cli::Machine { series: Some(name.to_owned()), ..machine.clone() };
     let ready = prepare::prepare(repository, &machine, &steps)?;
     let mut killed = Vec::new();
-    let ran = pool::run(&ready.prepared, scenarios, pool::size(scenarios.len()), |outcome| {
+    let ran = pool::run(&ready.prepared, None, scenarios, pool::size(scenarios.len()), |outcome| {
         if outcome.verdict.is_finding() {
             killed.push(outcome);
         }

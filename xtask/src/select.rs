@@ -3,9 +3,28 @@
 use std::path::Path;
 
 use anyhow::Result;
+use refan_runner::random::{self, Kind};
 use refan_runner::suite::{self, Scenario};
 
+use crate::cli;
 use crate::exit::usage;
+
+/// The scenarios that `test` names, or the random programs that it asks for.
+pub fn scenarios_and_random(repository: &Path, arguments: &cli::Test) -> Result<Vec<Scenario>> {
+    let Some(count) = arguments.random else {
+        return scenarios(repository, &arguments.scenarios);
+    };
+    let kind = match arguments.kind {
+        cli::Kind::Sequential => Kind::Sequential,
+        cli::Kind::Blocks => Kind::Blocks,
+        cli::Kind::Classic => Kind::Classic,
+    };
+    let program = |number| Scenario {
+        name: format!("random/{kind:?}-{}-{number}", arguments.seed).to_lowercase(),
+        program: random::program(kind, arguments.seed, number),
+    };
+    Ok((0..count).map(program).collect())
+}
 
 /// Reads the scenarios that the arguments name: suites, scenarios, or files; all if there are no
 /// arguments. Each one is read before the first one runs, so that a slip is told at once.

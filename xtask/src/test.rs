@@ -14,11 +14,20 @@ use crate::{doctor_command, prepare, select};
 
 /// Prepares what is missing, runs the scenarios and reports.
 pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
-    let scenarios = select::scenarios(repository, &arguments.scenarios)?;
+    let scenarios = select::scenarios_and_random(repository, arguments)?;
     let steps = Steps::new();
     if arguments.install_deps {
         doctor_command::install(&steps)?;
     }
+    // The reference first: what is prepared last for a target is what nextest runs.
+    let reference = match &arguments.against {
+        Some(series) => {
+            let machine =
+                cli::Machine { series: Some(series.clone()), ..arguments.machine.clone() };
+            Some(prepare::prepare(repository, &machine, &steps)?)
+        }
+        None => None,
+    };
     let ready = prepare::prepare(repository, &arguments.machine, &steps)?;
     if arguments.prepare {
         return Ok(Exit::Held);
@@ -28,7 +37,8 @@ pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
     report.start(&ready.prepared, scenarios.len(), machines);
     let mut totals = Totals::default();
     let begun = Instant::now();
-    pool::run(&ready.prepared, &scenarios, machines, |outcome| {
+    let reference = reference.as_ref().map(|ready| &ready.prepared);
+    pool::run(&ready.prepared, reference, &scenarios, machines, |outcome| {
         match &outcome.verdict {
             Verdict::Held => totals.held += 1,
             Verdict::Broken(_) | Verdict::Report(_) => totals.findings += 1,

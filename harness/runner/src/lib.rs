@@ -1,11 +1,13 @@
 //! Run, judge, report: what the command line, the scenarios' tests and later the fuzzer call.
 
 pub mod cache;
+pub mod differential;
 pub mod guest;
 pub mod judge;
 pub mod kernel_log;
 pub mod pool;
 pub mod prepared;
+pub mod random;
 pub mod run;
 pub mod suite;
 mod verdict;

@@ -15,25 +15,28 @@ pub fn size(scenarios: usize) -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(scenarios).max(1)
 }
 
-/// Runs scenarios on `machines` machines and hands over each outcome as it comes.
+/// Runs scenarios on `machines` machines and hands over each outcome as it comes. Each of them has a
+/// machine of the reference beside it, if there is one, that programs without the feature are held
+/// against (I4).
 ///
 /// # Errors
 /// When no machine starts or its kernel is not what it is said to be: then no scenario has run.
 pub fn run(
     prepared: &Prepared,
+    reference: Option<&Prepared>,
     scenarios: &[Scenario],
     machines: usize,
     mut report: impl FnMut(Outcome),
 ) -> Result<()> {
     let next = AtomicUsize::new(0);
-    let first = Worker::start(prepared)?;
+    let first = Worker::start(prepared, reference)?;
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
         let mut first = Some(first);
         for _ in 0..machines {
             let (sender, next, ready) = (sender.clone(), &next, first.take());
             scope.spawn(move || {
-                let mut worker = ready.map_or_else(|| Worker::start(prepared), Ok);
+                let mut worker = ready.map_or_else(|| Worker::start(prepared, reference), Ok);
                 while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let outcome = match &mut worker {
                         Ok(worker) => worker.run(scenario),

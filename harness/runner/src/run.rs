@@ -6,7 +6,9 @@ use anyhow::Result;
 use refan_abi::ApiValues;
 use refan_program::{Program, Rule};
 use refan_vm::MachineError;
+use refan_wire::Record;
 
+use crate::differential;
 use crate::guest::{Capabilities, Guest, Run};
 use crate::judge::{self, Judgement};
 use crate::kernel_log::{self, Report};
@@ -40,12 +42,15 @@ pub struct Outcome {
 pub struct Worker<'a> {
     prepared: &'a Prepared,
     guest: Option<(Guest, Capabilities)>,
+    /// A machine whose kernel says what programs without the feature do (I4).
+    reference: Option<Box<Worker<'a>>>,
 }
 
 impl<'a> Worker<'a> {
-    /// Starts its machine and probes the kernel.
-    pub fn start(prepared: &'a Prepared) -> Result<Self> {
-        let mut worker = Self { prepared, guest: None };
+    /// Starts its machine and probes the kernel; the same for the reference, if there is one.
+    pub fn start(prepared: &'a Prepared, reference: Option<&'a Prepared>) -> Result<Self> {
+        let reference = reference.map(|prepared| Self::start(prepared, None)).transpose()?;
+        let mut worker = Self { prepared, guest: None, reference: reference.map(Box::new) };
         worker.guest()?;
         Ok(worker)
     }
@@ -59,6 +64,14 @@ impl<'a> Worker<'a> {
         self.guest.as_mut().ok_or_else(|| anyhow::anyhow!("there is no machine"))
     }
 
+    /// Has the next program run on fresh machines.
+    fn restart(&mut self) {
+        self.guest = None;
+        if let Some(reference) = &mut self.reference {
+            reference.guest = None;
+        }
+    }
+
     /// Runs and judges a scenario; a finding is tried again on fresh machines.
     pub fn run(&mut self, scenario: &Scenario) -> Outcome {
         let begun = Instant::now();
@@ -67,14 +80,14 @@ impl<'a> Worker<'a> {
         if verdict.is_finding() {
             let mut again = 0;
             for _ in 0..REPEATS {
-                self.guest = None;
+                self.restart();
                 let (second, ..) = self.once(&scenario.program);
                 again += u32::from(second.is_finding());
             }
             repeated = Some((again, REPEATS));
         }
         if !matches!(verdict, Verdict::Held | Verdict::Unsupported(_)) {
-            self.guest = None;
+            self.restart();
         }
         Outcome {
             name: scenario.name.clone(),
@@ -97,9 +110,36 @@ impl<'a> Worker<'a> {
                     .as_ref()
                     .map_or_else(|_| String::new(), |records| judge::history(program, records));
                 let console = run.console.clone();
-                (verdict(program, run, self.prepared.api, capabilities), history, console)
+                let records = run.records.as_ref().ok().cloned();
+                let verdict = verdict(program, run, self.prepared.api, capabilities);
+                let verdict = match (verdict, records) {
+                    (Verdict::Held, Some(records)) => self.compare(program, &records),
+                    (verdict, _) => verdict,
+                };
+                (verdict, history, console)
             }
             Err(error) => (Verdict::None(format!("{error:#}")), String::new(), String::new()),
+        }
+    }
+}
+
+impl Worker<'_> {
+    /// Holds the trace of a program that held against the one that the reference leaves.
+    fn compare(&mut self, program: &Program, records: &[Record]) -> Verdict {
+        let Some(reference) = &mut self.reference else { return Verdict::Held };
+        if !differential::is_comparable(program) {
+            return Verdict::Held;
+        }
+        let ran = reference.guest().and_then(|(guest, _)| guest.run(program));
+        let failed = |why: String| Verdict::None(format!("on the kernel of reference: {why}"));
+        match ran.map(|run| (run.failure, run.records)) {
+            Ok((None, Ok(reference))) => match differential::difference(records, &reference) {
+                Some(violation) => Verdict::Broken(violation),
+                None => Verdict::Held,
+            },
+            Ok((Some(failure), _)) => failed(failure.to_string()),
+            Ok((None, Err(error))) => failed(error.to_string()),
+            Err(error) => failed(format!("{error:#}")),
         }
     }
 }

@@ -8,13 +8,11 @@ use refan_program::Program;
 /// Ending of scenario files.
 const ENDING: &str = "scn";
 
-/// A scenario: a program in a file.
+/// A scenario: a program with a name.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// `suite/name`: its path below the folder of the suites, without the ending.
+    /// `suite/name`: of one in a file its path below the folder of the suites, without the ending.
     pub name: String,
-    /// The file.
-    pub file: PathBuf,
     /// The program.
     pub program: Program,
 }
@@ -34,7 +32,7 @@ impl Scenario {
                 file.display()
             );
         }
-        Ok(Self { name, file: file.to_owned(), program })
+        Ok(Self { name, program })
     }
 }
 
