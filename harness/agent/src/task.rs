@@ -118,10 +118,10 @@ fn inherit(run: &Run<'_>, step: u16, spawner: Task) -> Result<(), String> {
     let Some(step) = run.program.steps.get(usize::from(step)) else { return Ok(()) };
     let numbers = handed_over(run, step.call.innermost());
     let from = run.slot(spawner);
-    if let Some(highest) = numbers.last() {
+    if !numbers.is_empty() {
         let failed = |what: &str, ret: i64| format!("handing over an fd: {what} returned {ret}");
-        // Above all numbers that are wanted, so that each of them stays free.
-        let pidfd = highest.saturating_add(1);
+        // Each number that is wanted stays free.
+        let pidfd = (0..).find(|number| !numbers.contains(number)).unwrap_or_default();
         // SAFETY: no pointers in this and the calls below.
         let opened = unsafe { sys!(libc::SYS_pidfd_open, from.pid.load(Ordering::Acquire), 0) };
         if opened < 0 {
@@ -243,7 +243,7 @@ fn make_call(run: &Run<'_>, task: Task, index: u16, step: &Step) {
             run.slot(task).set_state(State::Leaving);
             sys::exit(0)
         }
-        Call::Fork => (fork(run, &step.bind), Data::None),
+        Call::Fork => (fork(run, task, &step.bind), Data::None),
         Call::Kill { task: victim } => (kill(run, *victim), Data::None),
         call => calls::make(run, task, call),
     };
@@ -253,10 +253,13 @@ fn make_call(run: &Run<'_>, task: Task, index: u16, step: &Step) {
 }
 
 /// 0, or -errno.
-fn fork(run: &Run<'_>, bind: &Bind) -> i64 {
-    let Bind::Task(task) = bind else { return -i64::from(libc::EINVAL) };
+fn fork(run: &Run<'_>, parent: Task, bind: &Bind) -> i64 {
+    use std::sync::atomic::Ordering;
+    let Bind::Task(child) = bind else { return -i64::from(libc::EINVAL) };
+    let uid = run.slot(parent).uid.load(Ordering::Acquire);
+    run.slot(*child).uid.store(uid, Ordering::Release);
     // SAFETY: the coordinator keeps the run until every task has ended.
-    unsafe { start(run, *task, Origin::Forked) }.min(0)
+    unsafe { start(run, *child, Origin::Forked) }.min(0)
 }
 
 /// 0, or -errno. A task that has ended, or was never made, cannot be told from one that ends just

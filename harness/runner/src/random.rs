@@ -1,6 +1,6 @@
 //! Programs at random: the same seed and number give the same program.
 
-use refan_abi::InitFlags;
+use refan_abi::{InitFlags, OpenFlags};
 use refan_program::{Call, Program, Step, Task};
 
 /// What programs to make.
@@ -45,8 +45,13 @@ fn change(kind: Kind, step: &mut Step) {
         Call::Spawn { call } => call,
         call => call,
     };
-    if let (Kind::Classic, Call::FanotifyInit { flags, .. }) = (kind, call) {
-        flags.remove(InitFlags::RESTARTABLE);
+    match call {
+        Call::FanotifyInit { flags, .. } if kind == Kind::Classic => {
+            flags.remove(InitFlags::RESTARTABLE);
+        }
+        // What other flags do is the file system's affair, and the model says nothing of it.
+        Call::Open { flags, .. } => *flags &= OpenFlags::all(),
+        _ => {}
     }
 }
 
