@@ -1,6 +1,6 @@
 //! Programs at random: the same seed and number give the same program.
 
-use refan_abi::{InitFlags, OpenFlags};
+use refan_abi::InitFlags;
 use refan_program::{Call, Program, Step, Task};
 
 /// What programs to make.
@@ -50,7 +50,9 @@ fn change(kind: Kind, step: &mut Step) {
             flags.remove(InitFlags::RESTARTABLE);
         }
         // What other flags do is the file system's affair, and the model says nothing of it.
-        Call::Open { flags, .. } => *flags &= OpenFlags::all(),
+        Call::Open { flags, .. } => {
+            *flags = flags.iter_names().map(|(_, flag)| flag).collect();
+        }
         _ => {}
     }
 }

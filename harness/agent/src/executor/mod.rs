@@ -128,6 +128,8 @@ impl<'a> Coordinator<'a> {
             self.run.record(&Record::File { path: path.to_string(), id });
         }
         self.start(Task::MAIN, Origin::Main)?;
+        // It says that it is there before anything is asked of it.
+        self.settle(false)?;
         let mut next = 0;
         while let Some(step) = self.run.program.steps.get(next) {
             let index = next;
