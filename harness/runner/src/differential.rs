@@ -25,7 +25,7 @@ pub fn difference(tested: &[Record], reference: &[Record]) -> Option<Violation> 
                 None => "the end".to_owned(),
             };
             let (allowed, observed) = (words(reference), words(tested));
-            return Some(Violation { rule: I4, step, allowed, observed });
+            return Some(Violation { rule: I4, step, allowed, observed, history: Vec::new() });
         }
     }
     None
