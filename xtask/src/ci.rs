@@ -18,8 +18,9 @@ const TARGETS: &[&str] = &["fast", "kasan"];
 /// Subcommands of cargo that are packages of their own.
 const TOOLS: &[&str] = &["nextest", "deny"];
 
-/// Lint, tests without Linux in a machine, then the suites on each target: once through the main
-/// job and, on the quickest target, once more as tests of their own under nextest.
+/// Lint, tests without Linux in a machine, then the suites on each target, what classic groups do
+/// beside the kernel without the series, and on the quickest target the suites once more as tests
+/// of their own under nextest.
 pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
     if install_deps {
         doctor_command::install(&Steps::new())?;
@@ -37,6 +38,18 @@ pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
     for target in TARGETS {
         steps.push(step(&["xtask", "test", "--target", target]));
     }
+    // I4: classic groups, held against the kernel without the series.
+    steps.push(step(&["xtask", "test", "classic", "--against", "none"]));
+    steps.push(step(&[
+        "xtask",
+        "test",
+        "--random",
+        "200",
+        "--kind",
+        "classic",
+        "--against",
+        "none",
+    ]));
     steps.push(step(&["nextest", "run", "--profile", "ci", "--package", "scenarios"]));
     for step in &steps {
         let exit = step.run(repository)?;

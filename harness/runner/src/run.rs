@@ -110,10 +110,15 @@ impl<'a> Worker<'a> {
                     .as_ref()
                     .map_or_else(|_| String::new(), |records| judge::history(program, records));
                 let console = run.console.clone();
-                let records = run.records.as_ref().ok().cloned();
+                let records = match &run.failure {
+                    None => run.records.as_ref().ok().cloned(),
+                    Some(_) => None,
+                };
                 let verdict = verdict(program, run, self.prepared.api, capabilities);
                 let verdict = match (verdict, records) {
-                    (Verdict::Held, Some(records)) => self.compare(program, &records),
+                    (verdict @ (Verdict::Held | Verdict::None(_)), Some(records)) => {
+                        self.compare(program, &records, verdict)
+                    }
                     (verdict, _) => verdict,
                 };
                 (verdict, history, console)
@@ -124,12 +129,13 @@ impl<'a> Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Holds the trace of a program that held against the one that the reference leaves.
-    fn compare(&mut self, program: &Program, records: &[Record]) -> Verdict {
-        let Some(reference) = &mut self.reference else { return Verdict::Held };
-        if !differential::is_comparable(program) {
-            return Verdict::Held;
-        }
+    /// Holds the trace of a program in which the model sees no fault against the one that the
+    /// reference leaves. Where the model cannot tell, the reference does.
+    fn compare(&mut self, program: &Program, records: &[Record], of_model: Verdict) -> Verdict {
+        let comparable = differential::is_comparable(program) && differential::is_whole(records);
+        let Some(reference) = self.reference.as_mut().filter(|_| comparable) else {
+            return of_model;
+        };
         let ran = reference.guest().and_then(|(guest, _)| guest.run(program));
         let failed = |why: String| Verdict::None(format!("on the kernel of reference: {why}"));
         match ran.map(|run| (run.failure, run.records)) {
