@@ -1,7 +1,8 @@
 //! One test a scenario, each on a machine of its own, restored from the snapshot.
 //!
 //! They run on what `cargo xtask test` prepared last for the kernel target that `REFAN_TARGET` names
-//! (default `fast`). A scenario that this kernel does not support has shown nothing, and fails.
+//! (default `fast`). A scenario that needs a facility which this kernel lacks is listed as ignored; one
+//! that the kernel does not support otherwise has shown nothing, and fails.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,10 +23,18 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let selected = |name: &str| match &arguments.filter {
+        Some(filter) if arguments.exact => name == filter,
+        Some(filter) => name.contains(filter),
+        None => true,
+    };
+    let mut worker = None;
     let trials = found
         .into_iter()
         .map(|(name, file)| {
+            let ignored = selected(&name) && is_not_judged(&mut worker, &name, &file);
             Trial::test(name.clone(), move || run(&name, &file).map_err(Failed::from))
+                .with_ignored_flag(ignored)
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -39,10 +48,29 @@ fn run(name: &str, file: &Path) -> Result<(), String> {
     }
 }
 
+/// Whether the scenario needs a facility that the kernel lacks. Where that cannot be found out, the
+/// scenario's own run says why.
+fn is_not_judged(worker: &mut Option<Worker<'static>>, name: &str, file: &Path) -> bool {
+    let Ok(scenario) = Scenario::read(name.to_owned(), file) else { return false };
+    if scenario.program.needs().next().is_none() {
+        return false;
+    }
+    if worker.is_none() {
+        // It lives as long as the process.
+        *worker = prepared().and_then(|it| Worker::start(Box::leak(Box::new(it)), None)).ok();
+    }
+    let lacking = worker.as_mut().map(|worker| worker.lacking(&scenario.program));
+    matches!(lacking, Some(Ok(Some(_))))
+}
+
 fn outcome(name: &str, file: &Path) -> anyhow::Result<refan_runner::Outcome> {
+    let scenario = Scenario::read(name.to_owned(), file)?;
+    let prepared = prepared()?;
+    Ok(Worker::start(&prepared, None)?.run(&scenario))
+}
+
+fn prepared() -> anyhow::Result<Prepared> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
     let target = std::env::var("REFAN_TARGET").unwrap_or_else(|_| "fast".to_owned());
-    let scenario = Scenario::read(name.to_owned(), file)?;
-    let prepared = Prepared::load(&Cache::open()?, repository, &target)?;
-    Ok(Worker::start(&prepared, None)?.run(&scenario))
+    Prepared::load(&Cache::open()?, repository, &target)
 }

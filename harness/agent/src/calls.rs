@@ -10,7 +10,8 @@ use refan_wire::{Data, FileId};
 use crate::files;
 use crate::memory::EndingMemory;
 use crate::run::Run;
-use crate::sys::sys;
+use crate::sockets;
+use crate::sys::{self, sys};
 
 /// What poll is asked for: `IN | PRI | OUT | RDNORM | WRNORM | RDHUP`.
 const POLLED: i16 = libc::POLLIN
@@ -44,6 +45,7 @@ pub fn make(run: &Run<'_>, task: Task, call: &Call) -> (i64, Data) {
             // SAFETY: the request takes no argument.
             unsafe { sys!(libc::SYS_ioctl, number(*control), run.api.open_queue_ioctl, 0) }
         }
+        Call::OpenQueue32 { control } => sys::ioctl32(number(*control), run.api.open_queue_ioctl),
         Call::Read { fd, size } => return read(number(*fd), *size),
         Call::Pread { fd, size } => return pread(number(*fd), *size),
         Call::Write { fd, event, response, size } => {
@@ -68,6 +70,9 @@ pub fn make(run: &Run<'_>, task: Task, call: &Call) -> (i64, Data) {
         // SAFETY: no pointers.
         Call::Dup2 { fd, to } => unsafe { sys!(libc::SYS_dup2, number(*fd), number(*to)) },
         Call::PidfdGetfd { task, fd } => pidfd_getfd(run, *task, number(*fd)),
+        Call::Socket => sockets::open(),
+        Call::SendFd { socket, fd } => sockets::send(number(*socket), number(*fd)),
+        Call::RecvFd { socket } => sockets::receive(number(*socket)),
         Call::Select { fd } => select(number(*fd)),
         // SAFETY: no pointers.
         Call::Close { fd } => unsafe { sys!(libc::SYS_close, number(*fd)) },
@@ -93,6 +98,17 @@ pub fn make(run: &Run<'_>, task: Task, call: &Call) -> (i64, Data) {
         Call::Reopen { fd, flags } => open(&own_file("fd", number(*fd)), flags.bits() as i32),
         Call::Open { path, flags } => open(&files::c_location(*path), flags.bits() as i32),
         Call::Exec { path } => exec(&files::c_location(*path)),
+        Call::UnshareUser => {
+            let ret = unshare_user();
+            if ret == 0 {
+                run.slot(task).has_user_namespace.store(true, Ordering::Release);
+            }
+            ret
+        }
+        Call::FailNth { nth } => {
+            run.slot(task).fail_nth.store((*nth).into(), Ordering::Release);
+            0
+        }
         Call::Setuid { uid } => setuid(run, task, *uid),
         Call::Sysctl { name, value } => {
             let path = format!("/proc/sys/fs/fanotify/{}\0", name.name());
@@ -100,9 +116,13 @@ pub fn make(run: &Run<'_>, task: Task, call: &Call) -> (i64, Data) {
         }
         Call::RlimitNofile { more } => rlimit_nofile(*more),
         // A valid program has these only where the executor handles them.
-        Call::Spawn { .. } | Call::Fork | Call::Exit | Call::Kill { .. } | Call::Await { .. } => {
-            -i64::from(libc::ENOSYS)
-        }
+        Call::Spawn { .. }
+        | Call::Fork
+        | Call::Exit
+        | Call::Sleep { .. }
+        | Call::KernelLog
+        | Call::Kill { .. }
+        | Call::Await { .. } => -i64::from(libc::ENOSYS),
     };
     (ret, Data::None)
 }
@@ -352,6 +372,42 @@ fn exec(path: &CStr) -> i64 {
     // SAFETY: both arrays end with a null pointer and live until the call returns or replaces
     // this process.
     unsafe { sys!(libc::SYS_execve, path.as_ptr(), arguments, environment) }
+}
+
+/// Enters a new user namespace. `unshare(2)` refuses that to a process which shares its memory, so a
+/// child that shares none makes the namespace and lives until it is entered.
+pub fn unshare_user() -> i64 {
+    let flags = libc::CLONE_NEWUSER | libc::SIGCHLD;
+    // SAFETY: no pointers: without `CLONE_VM` the child has a copy of this stack to go on with.
+    let child = unsafe { sys!(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    if child == 0 {
+        // SAFETY: no pointers in these calls.
+        unsafe { sys!(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        loop {
+            // SAFETY: as above.
+            unsafe { sys!(libc::SYS_pause) };
+        }
+    }
+    if child < 0 {
+        return child;
+    }
+    // SAFETY: no pointers in this and the calls below.
+    let pidfd = unsafe { sys!(libc::SYS_pidfd_open, child, 0) };
+    let ret = if pidfd < 0 {
+        pidfd
+    } else {
+        // SAFETY: as above.
+        unsafe { sys!(libc::SYS_setns, pidfd, libc::CLONE_NEWUSER) }
+    };
+    // SAFETY: as above. The child is not reaped yet, so the pid is its own.
+    unsafe {
+        sys!(libc::SYS_kill, child, libc::SIGKILL);
+        sys!(libc::SYS_wait4, child, 0, libc::__WALL, 0);
+        if pidfd >= 0 {
+            sys!(libc::SYS_close, pidfd);
+        }
+    }
+    ret
 }
 
 fn setuid(run: &Run<'_>, task: Task, uid: u16) -> i64 {

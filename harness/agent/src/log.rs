@@ -9,7 +9,7 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::executor;
 
@@ -53,18 +53,60 @@ impl KernelLog {
     /// Reads to the end; says whether any line was for the console.
     fn printable_lines(&self) -> bool {
         let mut printable = false;
-        let mut record = [0; 8192];
-        loop {
-            // Each read gives one record; EPIPE says that some were overwritten
-            // (Documentation/ABI/testing/dev-kmsg).
-            match (&self.0).read(&mut record) {
-                Ok(0) => return printable,
-                Ok(len) => printable |= is_printable(&record[..len]),
-                Err(error) if error.raw_os_error() == Some(libc::EPIPE) => printable = true,
-                Err(_) => return printable,
-            }
+        read_records(&self.0, |record| printable |= record.is_none_or(is_printable));
+        printable
+    }
+}
+
+/// Gives every record that is left, and none in place of some that were overwritten.
+fn read_records(mut log: &File, mut take: impl FnMut(Option<&[u8]>)) {
+    let mut record = [0; 8192];
+    loop {
+        // Each read gives one record; EPIPE says that some were overwritten
+        // (Documentation/ABI/testing/dev-kmsg).
+        match log.read(&mut record) {
+            Ok(0) => return,
+            Ok(len) => take(Some(&record[..len])),
+            Err(error) if error.raw_os_error() == Some(libc::EPIPE) => take(None),
+            Err(_) => return,
         }
     }
+}
+
+/// A reader of what fanotify's watchdog says from now on.
+pub struct Watchdog(File);
+
+impl Watchdog {
+    /// Opens the log at its end.
+    pub fn open() -> Result<Self> {
+        let log = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(LOG);
+        let log = log.with_context(|| format!("opening {LOG}"))?;
+        read_records(&log, |_| ());
+        Ok(Self(log))
+    }
+
+    /// The pids that it has named since this was last asked, as the kernel counts them.
+    pub fn named(&mut self) -> Result<Vec<i32>> {
+        let mut pids = Vec::new();
+        let mut lost = false;
+        read_records(&self.0, |record| match record {
+            Some(record) => pids.extend(named_by(&String::from_utf8_lossy(record))),
+            None => lost = true,
+        });
+        if lost {
+            bail!("the kernel's log has overwritten what was not read");
+        }
+        Ok(pids)
+    }
+}
+
+/// The pid in a record of `perm_group_watchdog` (fs/notify/fanotify/fanotify_user.c):
+/// `PID 37 (main) failed to respond to fanotify queue for more than 1 seconds`.
+fn named_by(record: &str) -> Option<i32> {
+    let (_, text) = record.split_once(';')?;
+    let text = text.split_once("PID ")?.1;
+    let (pid, rest) = text.split_once(' ')?;
+    rest.contains("failed to respond to fanotify queue").then(|| pid.parse().ok())?
 }
 
 /// A record begins with facility and level in one number: `6,339,5140900,-;text`.
@@ -77,6 +119,15 @@ fn is_printable(record: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_watchdog_names_a_pid() {
+        let record = "4,340,5690716,-;fanotify: PID 37 (main) failed to respond to fanotify queue \
+                      for more than 1 seconds\n";
+        assert_eq!(named_by(record), Some(37));
+        assert_eq!(named_by("4,340,5690716,-;PID 37 did something else\n"), None);
+        assert_eq!(named_by("no record"), None);
+    }
 
     #[test]
     fn the_level_is_in_the_low_bits() {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use refan_agent::accounts::Accounts;
 use refan_agent::door::{self, Doorbell};
+use refan_agent::faults;
 use refan_agent::init;
 use refan_agent::limits::Limits;
 use refan_agent::log::KernelLog;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
 
 fn start() -> Result<Supervisor> {
     init::mount_all()?;
+    faults::prepare()?;
     init::check_rcu()?;
     if init::timer_resolution() != 1 {
         init::say("high-resolution timers are not active: sleeps end at ticks");

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
 
 use refan_abi::{ApiValues, EventMask, InitFlags, MarkFlags};
+use refan_program::Facility;
 use refan_wire::Record;
 
-use crate::init;
-use crate::sys::sys;
+use crate::sys::{self, sys};
+use crate::{executor, faults, init, sockets};
 
 /// Answers [`refan_wire::Job::Probe`].
 pub fn probe(api: ApiValues) -> Record {
@@ -22,8 +24,33 @@ pub fn probe(api: ApiValues) -> Record {
         init,
         open_queue,
         classic: classic_permission_events(api),
+        facilities: Facility::ALL
+            .into_iter()
+            .filter(|facility| has(*facility))
+            .map(|facility| facility.name().to_owned())
+            .collect(),
         timer_resolution: init::timer_resolution(),
     }
+}
+
+fn has(facility: Facility) -> bool {
+    match facility {
+        Facility::CompatCalls => answers_32_bit_calls(),
+        Facility::Sockets => owned(sockets::open()).is_ok(),
+        Facility::FaultInjection => faults::available(),
+        Facility::Watchdog => Path::new("/proc/sys/fs/fanotify/watchdog_timeout").exists(),
+    }
+}
+
+/// A kernel that does not serve the interrupt of 32-bit calls ends the process that raises it, so a
+/// child does.
+fn answers_32_bit_calls() -> bool {
+    // SAFETY: no pointers: without `CLONE_VM` the child has a copy of this stack to go on with.
+    let child = unsafe { sys!(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+    if child == 0 {
+        sys::exit(if sys::ioctl32(-1, 0) == -i64::from(libc::EBADF) { 0 } else { 1 });
+    }
+    child > 0 && executor::wait_for(child as i32).is_ok_and(|end| end.exit_status() == Some(0))
 }
 
 /// A group's fd, or -errno.

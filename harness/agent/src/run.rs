@@ -96,6 +96,10 @@ pub struct Slot {
     pub outer_pid: AtomicI32,
     /// Its user.
     pub uid: AtomicU32,
+    /// It has entered a user namespace of its own.
+    pub has_user_namespace: AtomicBool,
+    /// Which allocation of its next call fails, from 1; 0 is none.
+    pub fail_nth: AtomicU32,
     /// Whether it was sent SIGKILL.
     pub killed: AtomicBool,
     /// Address of its [`Coverage`], once it is watched; else 0.

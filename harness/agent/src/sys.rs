@@ -33,6 +33,35 @@ pub unsafe fn raw(number: libc::c_long, args: [usize; 6]) -> i64 {
     ret
 }
 
+/// `ioctl(2)` without an argument, as a 32-bit task makes it: by the interrupt that serves those. On
+/// a kernel without them it ends the process.
+pub fn ioctl32(fd: i32, request: u32) -> i64 {
+    /// Number of the call in `arch/x86/entry/syscalls/syscall_32.tbl`.
+    const IOCTL: u32 = 54;
+    let mut ret = IOCTL;
+    // SAFETY: the 32-bit convention: number and arguments in eax, ebx, ecx, edx; r8 to r11 may be
+    // cleared. rbx, which is not ours to name, is put back. The call gets no pointers.
+    unsafe {
+        asm!(
+            "mov {saved}, rbx",
+            "mov ebx, {fd:e}",
+            "int 0x80",
+            "mov rbx, {saved}",
+            saved = out(reg) _,
+            fd = in(reg) fd,
+            inlateout("eax") ret,
+            in("ecx") request,
+            in("edx") 0,
+            lateout("r8") _,
+            lateout("r9") _,
+            lateout("r10") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    i64::from(ret as i32)
+}
+
 /// Makes a system call none of whose arguments is a pointer.
 macro_rules! sys {
     ($number:expr $(, $arg:expr)* $(,)?) => {{

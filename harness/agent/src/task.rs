@@ -19,6 +19,7 @@ use refan_program::{Bind, Call, Path, Program, Step, Task};
 use refan_wire::{Data, Record};
 
 use crate::calls;
+use crate::faults::Armed;
 use crate::kcov::Coverage;
 use crate::run::{Run, State};
 use crate::stack::Stack;
@@ -144,6 +145,12 @@ fn inherit(run: &Run<'_>, step: u16, spawner: Task) -> Result<(), String> {
         // SAFETY: as above.
         unsafe { sys!(libc::SYS_close, pidfd) };
     }
+    if from.has_user_namespace.load(Ordering::Acquire) {
+        let ret = calls::unshare_user();
+        if ret < 0 {
+            return Err(format!("entering a user namespace returned {ret}"));
+        }
+    }
     let uid = from.uid.load(Ordering::Acquire);
     if uid != 0 {
         // SAFETY: as above.
@@ -245,21 +252,45 @@ fn make_call(run: &Run<'_>, task: Task, index: u16, step: &Step) {
         }
         Call::Fork => (fork(run, task, &step.bind), Data::None),
         Call::Kill { task: victim } => (kill(run, *victim), Data::None),
-        call => calls::make(run, task, call),
+        call => match run.slot(task).fail_nth.swap(0, Ordering::AcqRel) {
+            0 => calls::make(run, task, call),
+            nth => make_with_fault(run, task, index, call, nth as u8),
+        },
     };
     // A spawned task's fds are its own: what it is returned binds nothing.
     bind(run, step, ret, &data);
     run.record(&Record::Exit { step: index, task: task.0, at: sys::now(), ret, data });
 }
 
+/// Makes a call of whose allocations one fails, if it comes to that one.
+fn make_with_fault(run: &Run<'_>, task: Task, index: u16, call: &Call, nth: u8) -> (i64, Data) {
+    /// More than the call's own preparations allocate: those are not to be counted.
+    const TOUCHED: usize = 64 << 10;
+    drop(std::hint::black_box(vec![1u8; TOUCHED]));
+    let armed = match Armed::new(nth) {
+        Ok(armed) => armed,
+        Err(error) => {
+            let what = format!("arming /proc/thread-self/fail-nth returned {error}");
+            run.record(&Record::Broken { what });
+            return (error, Data::None);
+        }
+    };
+    let result = calls::make(run, task, call);
+    if armed.has_fired() {
+        run.record(&Record::Failed { step: index });
+    }
+    result
+}
+
 /// 0, or -errno.
 fn fork(run: &Run<'_>, parent: Task, bind: &Bind) -> i64 {
-    use std::sync::atomic::Ordering;
-    let Bind::Task(child) = bind else { return -i64::from(libc::EINVAL) };
-    let uid = run.slot(parent).uid.load(Ordering::Acquire);
-    run.slot(*child).uid.store(uid, Ordering::Release);
+    let Bind::Task(task) = bind else { return -i64::from(libc::EINVAL) };
+    let (parent, child) = (run.slot(parent), run.slot(*task));
+    child.uid.store(parent.uid.load(Ordering::Acquire), Ordering::Release);
+    let namespace = parent.has_user_namespace.load(Ordering::Acquire);
+    child.has_user_namespace.store(namespace, Ordering::Release);
     // SAFETY: the coordinator keeps the run until every task has ended.
-    unsafe { start(run, *child, Origin::Forked) }.min(0)
+    unsafe { start(run, *task, Origin::Forked) }.min(0)
 }
 
 /// 0, or -errno. A task that has ended, or was never made, cannot be told from one that ends just

@@ -4,7 +4,7 @@ use refan_abi::{Errno, EventMask, OpenFlags};
 use refan_program::{Path, PathKind, Rule, Task};
 
 use crate::context::Context;
-use crate::rules::{A1, MAINLINE, Q8};
+use crate::rules::{A1, F1, MAINLINE, Q8};
 use crate::state::{At, Buffer, FileKind, FileNo, Life, Next, OpenFile, Raises, State, Target};
 use crate::violation::Allowed;
 use crate::{Seen, Stop};
@@ -284,6 +284,9 @@ impl State {
                 self.exec_read(cx, task, opening, 0)
             }
             Then::ExecRead(opening, nth) => self.exec_read(cx, task, opening, nth),
+            Then::Opened(_) | Then::Transferred(_) if self.fails_here(cx, task) => {
+                self.finish(cx, task, F1, &[Allowed::Errno(Errno::ENOMEM)])
+            }
             Then::Opened(opening) => self.opened(cx, task, opening, rule),
             Then::AccessPerm(transfer) => {
                 let reads = matches!(transfer.what, Direction::Read(_) | Direction::List);

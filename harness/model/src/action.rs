@@ -57,7 +57,7 @@ impl State {
             Next::After { then, refusal } => self.after(cx, task, then, refusal),
             Next::Take(reading) => self.take(cx, task, reading),
             Next::HandOver { event, fd, reading } => {
-                self.hand_over(reading.group, event, fd);
+                self.hand_over(task, reading.group, event, fd);
                 self.read_on(cx, task, reading)
             }
             Next::Release { file, then } => self.release(cx, task, file, then),
@@ -196,14 +196,43 @@ impl State {
 
     /// One reference to the file goes; whether it was the last to a file whose release does more
     /// than to forget it.
-    fn drop_ref(&mut self, file: FileNo) -> bool {
+    pub(crate) fn drop_ref(&mut self, file: FileNo) -> bool {
         let Some(open) = self.files.get_mut(&file) else { return false };
         open.refs = open.refs.saturating_sub(1);
         if open.refs == 0 && open.group().is_none() {
             self.files.remove(&file);
+            self.drop_in_flight(file);
             return false;
         }
         open.refs == 0
+    }
+
+    /// The socket is gone: with it go the references that it held, within the same call.
+    fn drop_in_flight(&mut self, socket: FileNo) {
+        for file in self.in_flight.remove(&socket).unwrap_or_default() {
+            if self.drop_ref(file) {
+                self.release_at_once(file);
+            }
+        }
+    }
+
+    /// A group's file without references is released, and nobody looks meanwhile.
+    pub(crate) fn release_at_once(&mut self, file: FileNo) {
+        match self.files.remove(&file).map(|file| file.kind) {
+            Some(FileKind::Queue(group)) if self.group(group).down => {
+                self.group_mut(group).queue = None;
+            }
+            Some(FileKind::Queue(group)) => self.restart(group),
+            Some(FileKind::Classic(group) | FileKind::Control(group)) => {
+                self.stop(group);
+                for event in self.to_be_allowed(group) {
+                    self.allow(group, event);
+                }
+                self.tear_down(group);
+                self.group_mut(group).gone = true;
+            }
+            _ => {}
+        }
     }
 
     /// The task exits: its fds go.

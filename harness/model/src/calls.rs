@@ -8,7 +8,7 @@ use refan_program::{Bind, Call, Fd, PathKind, Rule, Sysctl, Task};
 use crate::access::Direction;
 use crate::context::Context;
 use crate::group::{Class, Init};
-use crate::rules::{A1, C1, C2, C4, C6, I1, MAINLINE, Q1, Q2, Q3, Q5, Q6, R3, R4, S1, S2};
+use crate::rules::{A1, C1, C2, C4, C5, C6, I1, MAINLINE, Q1, Q2, Q3, Q5, Q6, R3, R4, S1, S2};
 use crate::state::{
     Answer, At, Buffer, Closed, FileKind, FileNo, GroupNo, Life, Reading, Running, State, Target,
 };
@@ -94,6 +94,12 @@ impl State {
         call: &Call,
     ) -> Result<(), Stop> {
         let step = self.step_of(task).unwrap_or(cx.step);
+        if self.surprises(task, call) {
+            return Err(Stop::Unjudgeable("what a socket makes of that is not known".to_owned()));
+        }
+        if self.fails_at_once(cx, task, call)? {
+            return Ok(());
+        }
         let number = |fd: &Fd| self.number(*fd);
         match call {
             Call::FanotifyInit { flags, event_flags } => {
@@ -104,7 +110,8 @@ impl State {
                 let (rule, allowed) = self.mark(task, group, *flags, *mask, *path);
                 self.finish(cx, task, rule, &allowed)
             }
-            Call::OpenQueue { control } => self.open_queue(cx, task, number(control)),
+            Call::OpenQueue { control } => self.open_queue(cx, task, number(control), Q2),
+            Call::OpenQueue32 { control } => self.open_queue(cx, task, number(control), C5),
             Call::Read { fd, size } => self.read(cx, task, number(fd), Buffer::whole(*size)),
             Call::ReadFault { fd, size, good } => {
                 self.read(cx, task, number(fd), Buffer { size: *size, good: *good })
@@ -127,6 +134,9 @@ impl State {
             Call::Dup { fd } => self.dup(cx, task, number(fd)),
             Call::Dup2 { fd, to } => self.dup2(cx, task, number(fd), number(to)),
             Call::PidfdGetfd { task: owner, fd } => self.pidfd_getfd(cx, task, *owner, number(fd)),
+            Call::Socket => self.socket(cx, task),
+            Call::SendFd { socket, fd } => self.send_fd(cx, task, number(socket), number(fd)),
+            Call::RecvFd { socket } => self.recv_fd(cx, task, number(socket)),
             Call::Select { fd } => self.select(cx, task, number(fd)),
             Call::Poll { fd } => self.poll(cx, task, number(fd)),
             Call::Epoll { fd } => self.epoll(cx, task, number(fd)),
@@ -167,6 +177,23 @@ impl State {
                 self.set_rule(task, A1);
                 self.exec(cx, task, *path)
             }
+            Call::UnshareUser if self.task(task).uid != 0 => Err(Stop::Unjudgeable(
+                "whether who is not root may enter a user namespace".to_owned(),
+            )),
+            Call::UnshareUser => {
+                // Its user has no number there, so it can make no further one.
+                let allowed = if self.task(task).has_user_namespace {
+                    Allowed::Errno(Errno::EPERM)
+                } else {
+                    self.task_mut(task).has_user_namespace = true;
+                    Allowed::Value(0)
+                };
+                self.finish(cx, task, MAINLINE, &[allowed])
+            }
+            Call::FailNth { .. } => self.finish(cx, task, MAINLINE, &[Allowed::Value(0)]),
+            Call::Setuid { .. } if self.task(task).has_user_namespace => {
+                self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EINVAL)])
+            }
             Call::Setuid { uid } => {
                 let allowed = match self.task(task).uid {
                     own if own == 0 || own == *uid => {
@@ -183,7 +210,7 @@ impl State {
                 let limit = (0..).filter(|fd| !fds.contains_key(fd)).nth(usize::from(*more));
                 // Nobody may raise a hard limit but root.
                 let raises = self.task(task).fd_limit < limit && self.task(task).fd_limit.is_some();
-                let allowed = if raises && self.task(task).uid != 0 {
+                let allowed = if raises && !self.is_admin(task) {
                     Allowed::Errno(Errno::EPERM)
                 } else {
                     self.task_mut(task).fd_limit = limit;
@@ -211,11 +238,31 @@ impl State {
                 let allowed = [Allowed::Value(0), Allowed::Errno(Errno::ESRCH)];
                 self.finish(cx, task, MAINLINE, &allowed[..1 + usize::from(ended)])
             }
-            Call::Spawn { .. } | Call::Await { .. } => {
+            Call::Spawn { .. } | Call::Await { .. } | Call::Sleep { .. } | Call::KernelLog => {
                 self.task_mut(task).call = None;
                 Ok(())
             }
         }
+    }
+
+    /// Whether it is a socket that is used otherwise than to pass fds.
+    fn surprises(&self, task: Task, call: &Call) -> bool {
+        let known = matches!(
+            call,
+            Call::SendFd { .. }
+                | Call::RecvFd { .. }
+                | Call::Close { .. }
+                | Call::Dup { .. }
+                | Call::Dup2 { .. }
+                | Call::GetFd { .. }
+                | Call::SetFd { .. }
+                | Call::GetFl { .. }
+                | Call::OpenQueue { .. }
+                | Call::FanotifyMark { .. }
+        );
+        let first = call.own_fds().next().map(|fd| self.number(fd));
+        let kind = first.and_then(|fd| self.file(task, fd)).map(|(_, file)| &file.kind);
+        !known && kind == Some(&FileKind::Socket)
     }
 
     /// Notes how the task's call would return.
@@ -266,6 +313,7 @@ impl State {
     ) -> Result<(), Stop> {
         self.start(cx, child, Life::OneCall)?;
         self.task_mut(child).uid = self.task(spawner).uid;
+        self.task_mut(child).has_user_namespace = self.task(spawner).has_user_namespace;
         for fd in call.own_fds() {
             let number = self.number(fd);
             if let Some(entry) = self.task(spawner).fds.get(&number).copied() {
@@ -279,6 +327,7 @@ impl State {
         self.start(cx, child, Life::Lives)?;
         let parent = self.task(task).clone();
         self.task_mut(child).uid = parent.uid;
+        self.task_mut(child).has_user_namespace = parent.has_user_namespace;
         self.task_mut(child).fd_limit = parent.fd_limit;
         for (number, entry) in parent.fds {
             self.install(child, number, entry.file, entry.cloexec);
@@ -351,7 +400,13 @@ impl State {
         }
     }
 
-    fn open_queue(&mut self, cx: &mut Context<'_>, task: Task, fd: i32) -> Result<(), Stop> {
+    fn open_queue(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        fd: i32,
+        rule: Rule,
+    ) -> Result<(), Stop> {
         let fail = |errno| [Allowed::Errno(errno)];
         let group = match self.file(task, fd).map(|(_, file)| &file.kind) {
             None | Some(FileKind::Handle(_)) => {
@@ -366,12 +421,12 @@ impl State {
         let full = self.fds_left(task) == Some(0);
         if self.group(group).queue.is_some() {
             let errors = [Errno::EBUSY, Errno::EMFILE].map(Allowed::Errno);
-            return self.finish(cx, task, Q2, &errors[..1 + usize::from(full)]);
+            return self.finish(cx, task, rule, &errors[..1 + usize::from(full)]);
         }
         if full {
-            return self.finish(cx, task, Q2, &fail(Errno::EMFILE));
+            return self.finish(cx, task, rule, &fail(Errno::EMFILE));
         }
-        let back = cx.returns(self, task, Q2, &[Allowed::Fd])?;
+        let back = cx.returns(self, task, rule, &[Allowed::Fd])?;
         let flags = self.group(group).flags;
         let nonblock = if flags.contains(InitFlags::NONBLOCK) {
             OpenFlags::O_NONBLOCK
@@ -401,7 +456,9 @@ impl State {
             FileKind::Classic(group) | FileKind::Queue(group) => {
                 self.take(cx, task, Reading::new(number, group, buffer))
             }
-            FileKind::Pidfd => self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL)),
+            FileKind::Pidfd | FileKind::Socket => {
+                self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL))
+            }
             FileKind::File { .. } if file.readable() => {
                 self.set_rule(task, A1);
                 self.transfer(cx, task, number, Direction::Read(buffer), true)
@@ -420,7 +477,7 @@ impl State {
         match file.kind {
             FileKind::Control(_) => self.finish(cx, task, C1, &fail(Errno::ESPIPE)),
             // No file of anon_inode_getfile() has FMODE_PREAD.
-            FileKind::Classic(_) | FileKind::Queue(_) | FileKind::Pidfd => {
+            FileKind::Classic(_) | FileKind::Queue(_) | FileKind::Pidfd | FileKind::Socket => {
                 self.finish(cx, task, MAINLINE, &fail(Errno::ESPIPE))
             }
             FileKind::File { .. } if file.readable() => {
@@ -459,7 +516,9 @@ impl State {
                 let write = Direction::Write { bytes: written.bytes(), good: written.good };
                 self.transfer(cx, task, number, write, true)
             }
-            FileKind::Pidfd => self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL)),
+            FileKind::Pidfd | FileKind::Socket => {
+                self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL))
+            }
             FileKind::File { .. } | FileKind::Handle(_) => {
                 self.finish(cx, task, MAINLINE, &fail(Errno::EBADF))
             }
@@ -623,7 +682,7 @@ impl State {
         }
         // Whoever is not root may not look into others (ptrace_may_access), and whether it is
         // another that it looks into is a matter of more than uids.
-        let refused = (self.task(task).uid != 0).then_some(Allowed::Errno(Errno::EPERM));
+        let refused = (!self.is_admin(task)).then_some(Allowed::Errno(Errno::EPERM));
         let outcome = match entry {
             None => Allowed::Errno(Errno::EBADF),
             Some(_) if left == Some(1) => Allowed::Errno(Errno::EMFILE),
@@ -656,7 +715,7 @@ impl State {
             }
             Some(FileKind::Control(_)) => (C1, both),
             Some(FileKind::File { .. }) => (MAINLINE, both),
-            Some(FileKind::Pidfd) => return self.any(cx, task),
+            Some(FileKind::Pidfd | FileKind::Socket) => return self.any(cx, task),
             Some(FileKind::Queue(group) | FileKind::Classic(group)) => {
                 let group = *group;
                 self.group_mut(group).unordered = false;
@@ -689,7 +748,7 @@ impl State {
             None | Some(FileKind::Handle(_)) => (MAINLINE, ready(PollFlags::NVAL)),
             Some(FileKind::Control(_)) => (C1, ready(ALWAYS_READY)),
             Some(FileKind::File { .. }) => (MAINLINE, ready(ALWAYS_READY)),
-            Some(FileKind::Pidfd) => return self.any(cx, task),
+            Some(FileKind::Pidfd | FileKind::Socket) => return self.any(cx, task),
             Some(FileKind::Queue(group) | FileKind::Classic(group)) => {
                 let of = self.group(*group);
                 if of.hears_of_others {
@@ -753,7 +812,7 @@ impl State {
                 Some(FileKind::Control(_)) => (C1, Some(Errno::EPERM)),
                 Some(FileKind::File { .. }) => (MAINLINE, Some(Errno::EPERM)),
                 Some(FileKind::Queue(_)) => (Q5, None),
-                Some(FileKind::Classic(_) | FileKind::Pidfd) => (MAINLINE, None),
+                Some(FileKind::Classic(_) | FileKind::Pidfd | FileKind::Socket) => (MAINLINE, None),
             }
         };
         self.finish(cx, task, rule, &[errno.map_or(Allowed::Value(0), Allowed::Errno)])
@@ -764,7 +823,7 @@ impl State {
         let (rule, allowed) = match self.file(task, fd).map(|(_, file)| &file.kind) {
             None | Some(FileKind::Handle(_)) => fail(MAINLINE, Errno::EBADF),
             Some(FileKind::Control(_)) => fail(C2, Errno::ENOTTY),
-            Some(FileKind::Pidfd) => fail(MAINLINE, Errno::ENOTTY),
+            Some(FileKind::Pidfd | FileKind::Socket) => fail(MAINLINE, Errno::ENOTTY),
             Some(FileKind::File { path, .. }) if path.kind == PathKind::Dir => {
                 fail(MAINLINE, Errno::ENOTTY)
             }
@@ -852,7 +911,7 @@ impl State {
                 let allowed = [Allowed::Errno(Errno::ENOENT)];
                 return self.finish(cx, task, MAINLINE, &allowed);
             }
-            Some(FileKind::Pidfd) => return self.any(cx, task),
+            Some(FileKind::Pidfd | FileKind::Socket) => return self.any(cx, task),
             Some(FileKind::Control(_)) => (C4, true, GROUP_NAME.to_owned()),
             Some(FileKind::Classic(_)) => (MAINLINE, true, GROUP_NAME.to_owned()),
             Some(FileKind::Queue(_)) => (Q3, true, QUEUE_NAME.to_owned()),
@@ -892,7 +951,7 @@ impl State {
                 return self.finish(cx, task, MAINLINE, &fail(Errno::EMFILE));
             }
             None => return self.finish(cx, task, MAINLINE, &fail(Errno::ENOENT)),
-            Some(FileKind::Pidfd) => {
+            Some(FileKind::Pidfd | FileKind::Socket) => {
                 return Err(Stop::Unjudgeable("a pidfd is opened anew".to_owned()));
             }
             Some(&FileKind::File { path, .. }) => Target::Path(path),
@@ -947,6 +1006,10 @@ impl State {
             let errors = [Errno::EACCES, Errno::EPERM].map(Allowed::Errno);
             return self.finish(cx, task, MAINLINE, &errors);
         }
+        if self.task(task).has_user_namespace {
+            let why = "whether root of another user namespace may write a limit";
+            return Err(Stop::Unjudgeable(why.to_owned()));
+        }
         if value > SYSCTL_MAX {
             return self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL));
         }
@@ -954,7 +1017,7 @@ impl State {
             Sysctl::MaxQueuedEvents => self.limits.queued_events = Some(value),
             Sysctl::MaxUserGroups => self.limits.groups = value,
             Sysctl::MaxUserMarks => self.limits.marks = Some(value),
-            Sysctl::WatchdogTimeout => {}
+            Sysctl::WatchdogTimeout => self.limits.watchdog = value,
         }
         self.finish(cx, task, MAINLINE, &[Allowed::Value(0)])
     }

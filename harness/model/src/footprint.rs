@@ -873,6 +873,6 @@ fn known(kind: &FileKind, writable: bool) -> Known {
         FileKind::Control(group) => Known::Control(group),
         FileKind::Queue(group) => Known::Queue(group),
         FileKind::File { path, .. } => Known::File { path, writable },
-        FileKind::Pidfd | FileKind::Handle(_) => Known::Other,
+        FileKind::Pidfd | FileKind::Socket | FileKind::Handle(_) => Known::Other,
     }
 }

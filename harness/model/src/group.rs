@@ -31,6 +31,8 @@ pub(crate) struct Group {
     pub uid: u16,
     /// What event fds are opened with.
     pub event_flags: OpenFlags,
+    /// Seconds of the watchdog, as they were when the group was made.
+    pub watchdog: u32,
     /// How long the queue can get.
     pub limit: Option<u32>,
     pub marks: Vec<Mark>,
@@ -68,6 +70,8 @@ pub(crate) struct Pending {
     pub event: EventNo,
     /// The number that answers it.
     pub fd: i32,
+    /// The number under which the watchdog times it, if it does.
+    pub timed: Option<u32>,
 }
 
 /// `O_SYNC` without `O_DSYNC`.
@@ -118,11 +122,11 @@ impl State {
         let restartable = asked && kernel.restartable;
         let rule = if asked { I1 } else { MAINLINE };
         let named = InitFlags::from_bits_retain(u64::from(bits & !kernel.api.init_flag));
-        let uid = self.task(task).uid;
+        let (uid, is_admin) = (self.task(task).uid, self.is_admin(task));
         let needs_admin = restartable
             || named.intersects(ADMIN)
             || !named.intersects(FID | InitFlags::REPORT_MNT);
-        if needs_admin && uid != 0 {
+        if needs_admin && !is_admin {
             return only(rule, Errno::EPERM);
         }
         let class = named & InitFlags::CLASS;
@@ -167,7 +171,7 @@ impl State {
                 return Init::Only(rule, errors);
             }
         };
-        if named.contains(InitFlags::ENABLE_AUDIT) && uid != 0 {
+        if named.contains(InitFlags::ENABLE_AUDIT) && !is_admin {
             errors.push(Allowed::Errno(Errno::EPERM));
             return Init::Only(rule, errors);
         }
@@ -182,6 +186,7 @@ impl State {
             restartable,
             uid,
             event_flags: event_flags | OpenFlags::O_LARGEFILE,
+            watchdog: self.limits.watchdog,
             limit: (!named.contains(InitFlags::UNLIMITED_QUEUE))
                 .then_some(self.limits.queued_events)
                 .flatten(),
@@ -325,16 +330,19 @@ impl State {
     }
 
     /// An event that was read waits for its answer.
-    pub(crate) fn hand_over(&mut self, group: GroupNo, event: EventNo, fd: i32) {
+    pub(crate) fn hand_over(&mut self, reader: Task, group: GroupNo, event: EventNo, fd: i32) {
+        let timeout = self.group(group).watchdog;
         let of = self.group_mut(group);
         if of.down {
             // Whoever allows the others has not seen it.
             self.answer(event, Answer::allow(S1));
             return;
         }
+        let timed = self.time_event(reader, timeout);
+        let of = self.group_mut(group);
         of.void_fds.remove(&fd);
         let at = of.pending.partition_point(|pending| pending.fd <= fd);
-        of.pending.insert(at, Pending { event, fd });
+        of.pending.insert(at, Pending { event, fd, timed });
     }
 
     /// The queue file is released: what is pending becomes unread again, ahead of everything that
@@ -342,7 +350,7 @@ impl State {
     pub(crate) fn restart(&mut self, group: GroupNo) {
         let pending = std::mem::take(&mut self.group_mut(group).pending);
         let mut restarted = Vec::new();
-        for Pending { event: number, fd } in pending {
+        for Pending { event: number, fd, .. } in pending {
             self.group_mut(group).void_fds.insert(fd);
             match self.events.get_mut(&number) {
                 Some(event) if event.canceled => {

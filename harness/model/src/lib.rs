@@ -13,6 +13,7 @@ mod calls;
 mod context;
 mod counterexample;
 mod explore;
+mod fault;
 mod fdinfo;
 mod footprint;
 mod group;
@@ -23,6 +24,7 @@ mod model;
 mod observe;
 mod read;
 mod rules;
+mod socket;
 mod state;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -30,6 +32,7 @@ pub mod testing;
 mod tests;
 mod violation;
 mod walk;
+mod watchdog;
 
 pub use kernel::Kernel;
 pub use model::Model;

@@ -247,7 +247,7 @@ impl State {
         let of = self.group(group);
         let (rule, removes, class) =
             (if of.restartable { M1 } else { MAINLINE }, command == MarkFlags::REMOVE, of.class);
-        let (flag_bits, owner, may) = (of.flags, of.uid, self.task(task).uid == 0);
+        let (flag_bits, owner, may) = (of.flags, of.uid, self.is_admin(task));
         let fid = flag_bits.intersects(FID);
         let mixed = of.restartable
             && command != MarkFlags::FLUSH

@@ -137,7 +137,7 @@ pub(crate) fn explore(
 pub(crate) fn obstacle(state: &State, step: &Step) -> Option<Skipped> {
     let of = state.tasks.get(usize::from(actor(step).0))?;
     match (&step.call, of.life) {
-        (Call::Await { .. }, _) => None,
+        (Call::Await { .. } | Call::Sleep { .. } | Call::KernelLog, _) => None,
         (_, Life::NotMade | Life::Ended) => Some(Skipped::Gone),
         (Call::Kill { .. }, _) if step.block.is_none() => None,
         _ => of.call.as_ref().map(|_| Skipped::Busy),
@@ -185,6 +185,11 @@ fn begin(state: &mut State, cx: &mut Context<'_>) -> Result<(), Stop> {
     match (&step.call, &step.bind) {
         (Call::Kill { task }, _) => state.kill(cx, *task),
         (Call::Await { .. }, _) => Ok(()),
+        (Call::Sleep { ms }, _) => {
+            state.time_passes(*ms);
+            Ok(())
+        }
+        (Call::KernelLog, _) => state.watchdog_has_named(cx, number),
         (Call::Spawn { call }, Bind::Task(child)) => {
             state.make(cx, step.task, *child, call)?;
             state.begin(cx, *child, number, call)

@@ -12,6 +12,8 @@ pub struct Observation {
     pub skipped: Vec<(usize, Skipped)>,
     /// Calls that returned, of this step or of an earlier one that had blocked.
     pub returns: Vec<Return>,
+    /// Steps in whose calls an allocation was made to fail; they are among those that returned.
+    pub failed: BTreeSet<usize>,
     /// Of a block, in which order what happened; else empty.
     pub order: Vec<Moment>,
     /// Tasks that were made, with their pids as the program's tasks see them.

@@ -6,7 +6,7 @@ use refan_program::{Bind, Path, Rule, Task};
 
 use crate::context::Context;
 use crate::group::Unread;
-use crate::rules::{A1, F2, MAINLINE, Q4, Q7, Q8, Q9, Q10, R1, R2, R6, R9, S2};
+use crate::rules::{A1, F1, F2, MAINLINE, Q4, Q7, Q8, Q9, Q10, R1, R2, R6, R9, S2};
 use crate::state::{
     Answer, At, Buffer, EventNo, FileKind, FileNo, GroupNo, Next, Raises, Reading, State,
 };
@@ -48,6 +48,8 @@ enum Taken {
     TooBig,
     /// It was taken and denied, since no fd could be made for it.
     NoFd,
+    /// The same, for want of memory.
+    NoMemory,
     /// It was taken and denied, since it could not be copied out.
     Fault,
     /// It was taken; with the event that is to be handed over then.
@@ -102,7 +104,7 @@ impl State {
         }
         self.put_expected_first(cx, task, &reading);
         let before = cx.peek_of(self, task).is_none().then(|| self.clone());
-        let (number, due) = match self.next_due(task, &reading) {
+        let (number, due) = match self.next_due(Some(cx), task, &reading) {
             Taken::Event(number, due) => (number, due),
             Taken::Stopped if reading.events == 0 => {
                 return self.finish(cx, task, S2, &[Allowed::Value(0)]);
@@ -128,7 +130,10 @@ impl State {
                 let rule = if self.group(group).restartable { Q7 } else { MAINLINE };
                 return self.finish(cx, task, rule, &[Allowed::Errno(Errno::EFAULT)]);
             }
-            Taken::Stopped | Taken::Nothing | Taken::TooBig | Taken::NoFd => {
+            Taken::NoMemory if reading.events == 0 => {
+                return self.finish(cx, task, F1, &[Allowed::Errno(Errno::ENOMEM)]);
+            }
+            Taken::Stopped | Taken::Nothing | Taken::TooBig | Taken::NoFd | Taken::NoMemory => {
                 self.group_mut(group).unordered = false;
                 return self.read_all(cx, task, &reading);
             }
@@ -218,7 +223,12 @@ impl State {
     }
 
     /// Takes the first event off the queue, if the read can have it.
-    fn next_due(&mut self, task: Task, reading: &Reading) -> Taken {
+    fn next_due(
+        &mut self,
+        mut cx: Option<&mut Context<'_>>,
+        task: Task,
+        reading: &Reading,
+    ) -> Taken {
         let group = reading.group;
         let of = self.group(group);
         if of.restartable && of.down {
@@ -267,14 +277,26 @@ impl State {
                 return Taken::NoFd;
             }
         }
+        // The file for the event fd, then the pidfd: each is memory (F1).
+        let mut fails = || cx.as_mut().is_some_and(|cx| self.fails_here(cx, task));
+        let no_file = has_fd && fails();
+        let no_pidfd = reports_pidfds && !no_file && fails();
+        if no_file {
+            self.answer(number, Answer::deny(Errno::EPERM, F1));
+            if !reports_errors {
+                return Taken::NoMemory;
+            }
+        }
+        let has_fd = has_fd && !no_file;
         if faults {
             if has_fd {
                 self.answer(number, Answer::deny(Errno::EPERM, Q7));
             }
             return Taken::Fault;
         }
-        let has_pidfd = left.is_none_or(|left| left > usize::from(has_fd));
+        let has_pidfd = !no_pidfd && left.is_none_or(|left| left > usize::from(has_fd));
         const EMFILE: &[i32] = &[-24];
+        const NO_MEMORY: &[i32] = &[-12];
         let due = Due {
             mask: event.mask,
             path: Some(event.path),
@@ -282,11 +304,15 @@ impl State {
             range: event.range,
             len,
             restarted: event.restarted,
-            fd: if has_fd { DueFd::New } else { DueFd::Number(EMFILE) },
+            fd: match (has_fd, no_file) {
+                (true, _) => DueFd::New,
+                (false, true) => DueFd::Number(NO_MEMORY),
+                (false, false) => DueFd::Number(EMFILE),
+            },
             pidfd: reports_pidfds.then_some(if has_pidfd {
                 DueFd::New
             } else if reports_errors {
-                DueFd::Number(EMFILE)
+                DueFd::Number(if no_pidfd { NO_MEMORY } else { EMFILE })
             } else {
                 DueFd::Number(&[FAILED_PIDFD])
             }),
@@ -375,7 +401,7 @@ impl State {
         let mut due = Vec::new();
         let mut read = Vec::new();
         let end = loop {
-            let one = match self.next_due(task, &reading) {
+            let one = match self.next_due(None, task, &reading) {
                 Taken::Event(_, one) => one,
                 end => break end,
             };

@@ -8,6 +8,7 @@ use refan_program::{Path, PathKind, Rule, Task};
 use crate::access::Then;
 use crate::group::Group;
 use crate::mark::Mark;
+use crate::watchdog::Watch;
 
 /// An open file description: the task that made it, and how many that had made before. So the name
 /// does not depend on what other tasks do meanwhile.
@@ -53,6 +54,10 @@ pub(crate) struct State {
     pub lingering: Vec<Lingering>,
     /// Whether the kernel has auditing, once that was seen.
     pub audit: Option<bool>,
+    /// What the watchdog may have to say, if the program asks for that.
+    pub watch: Watch,
+    /// Fds in flight, by the socket that holds them, the one that was sent first in front.
+    pub in_flight: BTreeMap<FileNo, Vec<FileNo>>,
     /// Steps whose returns were accounted for in this observation.
     pub matched: BTreeSet<usize>,
     /// Counts changes of marks and beginnings of walks.
@@ -65,12 +70,14 @@ pub(crate) struct Limits {
     pub queued_events: Option<u32>,
     pub groups: u32,
     pub marks: Option<u32>,
+    /// Seconds until the watchdog names whoever does not answer; 0 is never.
+    pub watchdog: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         // FANOTIFY_DEFAULT_MAX_GROUPS; events 16384; marks 8192 or more, by the memory's size.
-        Self { queued_events: None, groups: 128, marks: None }
+        Self { queued_events: None, groups: 128, marks: None, watchdog: 0 }
     }
 }
 
@@ -130,6 +137,10 @@ pub(crate) struct TaskState {
     /// `RLIMIT_NOFILE`: fd numbers are below it, if that was set.
     pub fd_limit: Option<i32>,
     pub uid: u16,
+    /// It is in a user namespace of its own: root there, and nobody elsewhere.
+    pub has_user_namespace: bool,
+    /// What an allocation that failed in its call has brought about is settled.
+    pub fault_is_spent: bool,
     pub call: Option<Running>,
     /// A SIGKILL is on its way to it.
     pub killed: bool,
@@ -285,6 +296,8 @@ pub(crate) enum FileKind {
     Control(GroupNo),
     Queue(GroupNo),
     Pidfd,
+    /// A socket that is connected to itself.
+    Socket,
     File {
         path: Path,
         raises: Raises,
@@ -344,6 +357,8 @@ impl State {
             fds: BTreeMap::new(),
             fd_limit: None,
             uid: 0,
+            has_user_namespace: false,
+            fault_is_spent: false,
             call: None,
             killed: false,
             files_made: 0,
@@ -360,6 +375,8 @@ impl State {
             limits: Limits::default(),
             lingering: Vec::new(),
             audit: None,
+            watch: Watch::default(),
+            in_flight: BTreeMap::new(),
             matched: BTreeSet::new(),
             clock: 0,
         }
@@ -396,6 +413,12 @@ impl State {
     /// The step whose call the task is in.
     pub(crate) fn step_of(&self, task: Task) -> Option<usize> {
         self.task(task).call.as_ref().map(|call| call.step)
+    }
+
+    /// Whether it has the capabilities of root in the initial user namespace.
+    pub(crate) fn is_admin(&self, task: Task) -> bool {
+        let task = self.task(task);
+        task.uid == 0 && !task.has_user_namespace
     }
 
     /// How many more fds the task can have, if that is limited.

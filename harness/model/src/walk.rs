@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use refan_abi::EventMask;
+use refan_abi::{Errno, EventMask, InitFlags};
 use refan_program::{Path, PathKind, Task};
 
 use crate::Stop;
@@ -13,7 +13,7 @@ use crate::access::Then;
 use crate::context::Context;
 use crate::group::Class;
 use crate::mark::{Mark, On, heard};
-use crate::rules::{MAINLINE, Q9, S1};
+use crate::rules::{F1, MAINLINE, Q9, S1};
 use crate::state::{At, Event, EventNo, GroupNo, Next, State, Walk};
 
 impl State {
@@ -90,6 +90,14 @@ impl State {
         walk: Walk,
         then: Then,
     ) -> Result<(), Stop> {
+        // An event without a limit is allocated so that it cannot fail (`__GFP_NOFAIL`).
+        let of = self.group(group);
+        let may_fail = !of.down && !of.flags.contains(InitFlags::UNLIMITED_QUEUE);
+        if may_fail && self.fails_here(cx, task) {
+            self.set_rule(task, F1);
+            let refusal = Some(Errno::ENOMEM);
+            return self.goes_on(cx, task, Next::After { then, refusal });
+        }
         let event = Event {
             group,
             rank: 0,

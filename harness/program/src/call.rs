@@ -43,6 +43,37 @@ impl Sysctl {
     }
 }
 
+/// What a call needs of the kernel that not every kernel has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Facility {
+    /// Calls of 32-bit tasks: `CONFIG_IA32_EMULATION`.
+    CompatCalls,
+    /// Sockets that pass fds: `CONFIG_UNIX`.
+    Sockets,
+    /// Allocations that fail on demand: `/proc/self/fail-nth`, which `CONFIG_FAULT_INJECTION` and
+    /// `CONFIG_FAILSLAB` bring, and its settings in debugfs.
+    FaultInjection,
+    /// The watchdog of permission events, which is newer than those: the limit
+    /// `watchdog_timeout`.
+    Watchdog,
+}
+
+impl Facility {
+    /// Every facility.
+    pub const ALL: [Self; 4] =
+        [Self::CompatCalls, Self::Sockets, Self::FaultInjection, Self::Watchdog];
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CompatCalls => "32-bit calls",
+            Self::Sockets => "sockets",
+            Self::FaultInjection => "fault injection",
+            Self::Watchdog => "a watchdog of permission events",
+        }
+    }
+}
+
 /// A call. Each one's text form stands in its documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -67,6 +98,11 @@ pub enum Call {
     },
     /// `open_queue(fd)`: the ioctl `FAN_IOC_OPEN_QUEUE_FD`; returns the queue fd.
     OpenQueue {
+        /// The control fd.
+        control: Fd,
+    },
+    /// `open_queue32(fd)`: the same as a 32-bit task makes it.
+    OpenQueue32 {
         /// The control fd.
         control: Fd,
     },
@@ -176,6 +212,21 @@ pub enum Call {
         /// Its number there.
         fd: Fd,
     },
+    /// `socket()`: a datagram socket of `AF_UNIX` that is connected to itself, so that it holds what
+    /// is sent on it; returns its fd.
+    Socket,
+    /// `send_fd(socket, fd)`: sends the fd (`SCM_RIGHTS`); returns 0.
+    SendFd {
+        /// The socket.
+        socket: Fd,
+        /// What is sent.
+        fd: Fd,
+    },
+    /// `recv_fd(socket)`: receives the fd that was sent first, without waiting; returns the new fd.
+    RecvFd {
+        /// The socket.
+        socket: Fd,
+    },
     /// `select(fd)`: `select(2)` without waiting, for reading, writing and exceptions; returns what
     /// is ready as `IN`, `OUT` and `PRI`.
     Select {
@@ -258,6 +309,24 @@ pub enum Call {
         /// The uid.
         uid: u16,
     },
+    /// `unshare_user()`: the task enters a user namespace of its own, in which it has every
+    /// capability, and loses those that it had.
+    UnshareUser,
+    /// `fail_nth(n)`: of the allocations that the task's next call makes, the n-th fails, counted
+    /// from 1 (`/proc/self/fail-nth`).
+    FailNth {
+        /// Which one.
+        nth: u8,
+    },
+    /// `sleep(ms)`: so much time passes, for everyone.
+    Sleep {
+        /// Milliseconds.
+        ms: u32,
+    },
+    /// `kernel_log()`: whom fanotify's watchdog has named since the program began or this was last
+    /// asked (`perm_group_watchdog` in fanotify_user.c), each time it did: tasks by name, in the
+    /// order of the kernel's log, with commas between them.
+    KernelLog,
     /// `sysctl(name, value)`: writes the limit; back to what it was at the end of the program.
     Sysctl {
         /// The limit.
@@ -300,10 +369,11 @@ impl Call {
     pub const DEFAULT_READ: u32 = 4096;
 
     /// What the calls are called in the text form, `spawn` included.
-    pub const NAMES: [&'static str; 37] = [
+    pub const NAMES: [&'static str; 45] = [
         "fanotify_init",
         "fanotify_mark",
         "open_queue",
+        "open_queue32",
         "read",
         "pread",
         "write",
@@ -318,6 +388,9 @@ impl Call {
         "dup",
         "dup2",
         "pidfd_getfd",
+        "socket",
+        "send_fd",
+        "recv_fd",
         "select",
         "poll",
         "epoll",
@@ -332,6 +405,10 @@ impl Call {
         "open",
         "exec",
         "setuid",
+        "unshare_user",
+        "fail_nth",
+        "sleep",
+        "kernel_log",
         "sysctl",
         "rlimit_nofile",
         "spawn",
@@ -346,6 +423,7 @@ impl Call {
             Self::FanotifyInit { .. } => "fanotify_init",
             Self::FanotifyMark { .. } => "fanotify_mark",
             Self::OpenQueue { .. } => "open_queue",
+            Self::OpenQueue32 { .. } => "open_queue32",
             Self::Read { .. } => "read",
             Self::Pread { .. } => "pread",
             Self::Write { .. } => "write",
@@ -360,6 +438,9 @@ impl Call {
             Self::Dup { .. } => "dup",
             Self::Dup2 { .. } => "dup2",
             Self::PidfdGetfd { .. } => "pidfd_getfd",
+            Self::Socket => "socket",
+            Self::SendFd { .. } => "send_fd",
+            Self::RecvFd { .. } => "recv_fd",
             Self::Select { .. } => "select",
             Self::Poll { .. } => "poll",
             Self::Epoll { .. } => "epoll",
@@ -374,6 +455,10 @@ impl Call {
             Self::Open { .. } => "open",
             Self::Exec { .. } => "exec",
             Self::Setuid { .. } => "setuid",
+            Self::UnshareUser => "unshare_user",
+            Self::FailNth { .. } => "fail_nth",
+            Self::Sleep { .. } => "sleep",
+            Self::KernelLog => "kernel_log",
             Self::Sysctl { .. } => "sysctl",
             Self::RlimitNofile { .. } => "rlimit_nofile",
             Self::Spawn { .. } => "spawn",
@@ -389,6 +474,8 @@ impl Call {
         match *self.innermost() {
             Self::FanotifyMark { group: fd, .. }
             | Self::OpenQueue { control: fd }
+            | Self::OpenQueue32 { control: fd }
+            | Self::RecvFd { socket: fd }
             | Self::Read { fd, .. }
             | Self::Pread { fd, .. }
             | Self::ReadFault { fd, .. }
@@ -413,12 +500,18 @@ impl Call {
             Self::Write { fd, event, .. } | Self::WriteFault { fd, event, .. } => {
                 [Some(fd), Some(event)]
             }
+            Self::SendFd { socket, fd } => [Some(socket), Some(fd)],
             Self::Dup2 { fd, to } => [Some(fd), Some(to)],
             Self::PidfdGetfd { fd, .. } => [Some(fd), None],
             Self::FanotifyInit { .. }
             | Self::Open { .. }
             | Self::Exec { .. }
             | Self::Setuid { .. }
+            | Self::Socket
+            | Self::UnshareUser
+            | Self::FailNth { .. }
+            | Self::Sleep { .. }
+            | Self::KernelLog
             | Self::Sysctl { .. }
             | Self::RlimitNofile { .. }
             | Self::Spawn { .. }
@@ -450,6 +543,17 @@ impl Call {
         }
     }
 
+    /// What it needs that not every kernel has.
+    pub fn needs(&self) -> Option<Facility> {
+        match self.innermost() {
+            Self::OpenQueue32 { .. } => Some(Facility::CompatCalls),
+            Self::Socket | Self::SendFd { .. } | Self::RecvFd { .. } => Some(Facility::Sockets),
+            Self::FailNth { .. } => Some(Facility::FaultInjection),
+            Self::Sysctl { name: Sysctl::WatchdogTimeout, .. } => Some(Facility::Watchdog),
+            _ => None,
+        }
+    }
+
     /// Whether it makes a group with the feature under test.
     pub fn asks_for_restartable(&self) -> bool {
         matches!(self, Self::FanotifyInit { flags, .. } if flags.contains(InitFlags::RESTARTABLE))
@@ -461,6 +565,9 @@ impl Call {
             self,
             Self::FanotifyInit { .. }
                 | Self::OpenQueue { .. }
+                | Self::OpenQueue32 { .. }
+                | Self::Socket
+                | Self::RecvFd { .. }
                 | Self::Dup { .. }
                 | Self::Dup2 { .. }
                 | Self::PidfdGetfd { .. }

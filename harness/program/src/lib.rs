@@ -16,7 +16,7 @@ mod text;
 mod valid;
 
 pub use binary::DecodeError;
-pub use call::{Call, Fd, Sysctl};
+pub use call::{Call, Facility, Fd, Sysctl};
 pub use expect::{EventPattern, Expect};
 pub use path::{Path, PathKind};
 pub use program::{Bind, Block, Offset, Program, Start, Step, Task, Var, VarDecl, VarKind};

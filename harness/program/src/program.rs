@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{Call, Expect, Rule};
+use crate::{Call, Expect, Facility, Rule};
 
 /// A program: what is run, judged, stored and shrunk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,11 +113,11 @@ pub enum Bind {
 
 impl Step {
     /// The task that makes the call: of a spawn the new one. None makes what is the executor's own:
-    /// an await, and a kill that stands in no block.
+    /// an await, a sleep, a look at the kernel's log, and a kill that stands in no block.
     pub fn caller(&self) -> Option<Task> {
         match (&self.call, &self.bind) {
             (Call::Spawn { .. }, Bind::Task(task)) => Some(*task),
-            (Call::Await { .. }, _) => None,
+            (Call::Await { .. } | Call::Sleep { .. } | Call::KernelLog, _) => None,
             (Call::Kill { .. }, _) if self.block.is_none() => None,
             _ => Some(self.task),
         }
@@ -177,6 +177,13 @@ impl Program {
     pub fn swept(&self) -> Option<usize> {
         let sweeps = |step: &Step| step.start.is_some_and(|start| start.at == Offset::Sweep);
         self.steps.iter().position(sweeps)
+    }
+
+    /// What it needs of the kernel that not every kernel has, each once.
+    pub fn needs(&self) -> impl Iterator<Item = Facility> {
+        Facility::ALL
+            .into_iter()
+            .filter(|one| self.steps.iter().any(|step| step.call.needs() == Some(*one)))
     }
 
     /// Whether a group of this program asks for the feature under test.

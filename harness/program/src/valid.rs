@@ -24,6 +24,8 @@ impl Program {
     pub const MAX_WRITE: u32 = 64;
     /// The highest priority of a branch with a start; the lowest is 1.
     pub const MAX_PRIORITY: u8 = 9;
+    /// The longest sleep, in milliseconds.
+    pub const MAX_SLEEP: u32 = 600_000;
     /// The longest write of bytes to a file.
     pub const MAX_TEXT: usize = 64;
     /// The longest name, in bytes.
@@ -297,7 +299,7 @@ impl Scope {
             Call::Poll { .. } | Call::Select { .. } => Returns::Poll,
             Call::GetFl { .. } => Returns::OpenFlags,
             Call::GetFd { .. } => Returns::FdFlags,
-            Call::Readlink { .. } | Call::Fdinfo { .. } => Returns::Text,
+            Call::Readlink { .. } | Call::Fdinfo { .. } | Call::KernelLog => Returns::Text,
             Call::Await { task } => {
                 self.tasks.get(usize::from(task.0)).map_or(Returns::Number, |(_, last)| *last)
             }
@@ -309,7 +311,8 @@ impl Scope {
     fn role(&self, call: &Call) -> Role {
         match *call {
             Call::FanotifyInit { .. } => Role::Group,
-            Call::OpenQueue { .. } => Role::Queue,
+            // What comes over a socket is most likely a queue.
+            Call::OpenQueue { .. } | Call::OpenQueue32 { .. } | Call::RecvFd { .. } => Role::Queue,
             Call::Dup { fd: Fd::Var(var) }
             | Call::Dup2 { fd: Fd::Var(var), .. }
             | Call::PidfdGetfd { fd: Fd::Var(var), .. } => {
@@ -452,6 +455,13 @@ impl Scope {
                     format!("at most {}", Program::MAX_READ),
                 ))
             }
+            Call::Sleep { ms } if *ms > Program::MAX_SLEEP => Err(Fault::new(
+                format!("a sleep of {ms} ms"),
+                format!("at most {}", Program::MAX_SLEEP),
+            )),
+            Call::FailNth { nth: 0 } => {
+                Err(Fault::new("the allocation of number 0", "1 for the first"))
+            }
             Call::ReadFault { good, size, .. } if good > size => Err(Fault::new(
                 format!("{good} bytes that are there of a buffer of {size}"),
                 "no more than the buffer has",
@@ -522,6 +532,10 @@ fn check_call_in_block(open: &Open, step: &Step) -> Result<(), Fault> {
             return Err(Fault::new(format!("`{name}` in a block"), before));
         }
         Call::Await { .. } => return Err(Fault::new("an await in a block", before)),
+        Call::Sleep { .. } | Call::KernelLog => {
+            let name = step.call.name().unwrap_or_default();
+            return Err(Fault::new(format!("`{name}` in a block"), before));
+        }
         Call::Kill { task } | Call::PidfdGetfd { task, .. } if !open.found(*task) => {
             return Err(Fault::new("a task that this block makes", "one from before the block"));
         }
@@ -543,7 +557,14 @@ fn check_call_in_block(open: &Open, step: &Step) -> Result<(), Fault> {
 pub(crate) fn can_be_spawned(call: &Call) -> bool {
     !matches!(
         call,
-        Call::Spawn { .. } | Call::Fork | Call::Exit | Call::Kill { .. } | Call::Await { .. }
+        Call::Spawn { .. }
+            | Call::Fork
+            | Call::Exit
+            | Call::FailNth { .. }
+            | Call::Sleep { .. }
+            | Call::KernelLog
+            | Call::Kill { .. }
+            | Call::Await { .. }
     )
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use refan_abi::{ApiValues, Errno};
-use refan_program::Program;
+use refan_program::{Facility, Program};
 use refan_vm::{Machine, MachineError, SharedMemory};
 use refan_wire::{Job, Record, RegionError};
 
@@ -15,10 +15,24 @@ use crate::prepared::{Declared, Prepared};
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What the kernel under test can do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Capabilities {
     /// It has restartable events.
     pub restartable: bool,
+    /// What it has that not every kernel has.
+    pub facilities: Vec<Facility>,
+}
+
+impl Capabilities {
+    /// Why a program cannot be judged here, if it needs what the kernel lacks.
+    pub fn lacking(&self, program: &Program) -> Option<String> {
+        let lacks: Vec<&str> = program
+            .needs()
+            .filter(|facility| !self.facilities.contains(facility))
+            .map(Facility::name)
+            .collect();
+        (!lacks.is_empty()).then(|| format!("not judged: the kernel lacks {}", lacks.join(" and ")))
+    }
 }
 
 /// A machine with an agent that waits for a job.
@@ -74,7 +88,8 @@ impl Guest {
             return Err(failure).context("the machine failed while its kernel was probed");
         }
         let records = run.records.context("the probe's answer")?;
-        let [Record::Probe { release, init, open_queue, classic, timer_resolution }] = &records[..]
+        let [Record::Probe { release, init, open_queue, classic, facilities, timer_resolution }] =
+            &records[..]
         else {
             bail!("the probe was answered with {records:?}");
         };
@@ -101,7 +116,13 @@ impl Guest {
             (Declared::Absent, true) => {
                 bail!("kernel {release} has restartable events, though it is said to have none")
             }
-            _ => Ok(Capabilities { restartable: opens }),
+            _ => Ok(Capabilities {
+                restartable: opens,
+                facilities: Facility::ALL
+                    .into_iter()
+                    .filter(|facility| facilities.iter().any(|name| name == facility.name()))
+                    .collect(),
+            }),
         }
     }
 

@@ -72,6 +72,11 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// Why a program cannot be judged on this kernel, if it needs what the kernel lacks.
+    pub fn lacking(&mut self, program: &Program) -> Result<Option<String>> {
+        Ok(self.guest()?.1.lacking(program))
+    }
+
     /// Runs and judges a scenario; a finding is tried again on fresh machines.
     pub fn run(&mut self, scenario: &Scenario) -> Outcome {
         let begun = Instant::now();
@@ -102,9 +107,13 @@ impl<'a> Worker<'a> {
 
     fn once(&mut self, program: &Program) -> (Verdict, String, String) {
         let ran =
-            self.guest().and_then(|(guest, capabilities)| Ok((guest.run(program)?, *capabilities)));
+            self.guest().and_then(|(guest, capabilities)| match capabilities.lacking(program) {
+                Some(why) => Ok(Err(why)),
+                None => Ok(Ok((guest.run(program)?, capabilities.restartable))),
+            });
         match ran {
-            Ok((run, capabilities)) => {
+            Ok(Err(why)) => (Verdict::Unsupported(why), String::new(), String::new()),
+            Ok(Ok((run, restartable))) => {
                 let history = run
                     .records
                     .as_ref()
@@ -114,7 +123,7 @@ impl<'a> Worker<'a> {
                     None => run.records.as_ref().ok().cloned(),
                     Some(_) => None,
                 };
-                let verdict = verdict(program, run, self.prepared.api, capabilities);
+                let verdict = verdict(program, run, self.prepared.api, restartable);
                 let verdict = match (verdict, records) {
                     (verdict @ (Verdict::Held | Verdict::None(_)), Some(records)) => {
                         self.compare(program, &records, verdict)
@@ -151,7 +160,7 @@ impl Worker<'_> {
 }
 
 /// The kernel's own word comes first: after a report nothing that it answered counts.
-fn verdict(program: &Program, run: Run, api: ApiValues, capabilities: Capabilities) -> Verdict {
+fn verdict(program: &Program, run: Run, api: ApiValues, restartable: bool) -> Verdict {
     if let Some(report) = kernel_log::first_report(&run.console) {
         return Verdict::Report(report);
     }
@@ -175,7 +184,7 @@ fn verdict(program: &Program, run: Run, api: ApiValues, capabilities: Capabiliti
         Ok(records) => records,
         Err(error) => return Verdict::None(error.to_string()),
     };
-    match judge::judge(program, &records, api, capabilities.restartable) {
+    match judge::judge(program, &records, api, restartable) {
         Judgement::Held => Verdict::Held,
         Judgement::Broken(violation) => Verdict::Broken(violation),
         Judgement::Unsupported(why) => Verdict::Unsupported(why),

@@ -26,6 +26,9 @@ pub enum Record {
         open_queue: i64,
         /// The same of a classic group: no permission events, no suites.
         classic: i64,
+        /// Names of the facilities that the kernel has and not every kernel has
+        /// (`refan_program::Facility`).
+        facilities: Vec<String>,
         /// Resolution of `CLOCK_MONOTONIC` timers in nanoseconds: 1 with high-resolution timers.
         timer_resolution: u64,
     },
@@ -56,6 +59,11 @@ pub enum Record {
         task: u8,
         /// When.
         at: u64,
+    },
+    /// One of the call's allocations was made to fail; its return follows.
+    Failed {
+        /// The step that made the call.
+        step: u16,
     },
     /// A call has returned.
     Exit {

@@ -9,6 +9,7 @@ pub use observe::others_run;
 
 use std::fs::File;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use refan_abi::ApiValues;
@@ -18,6 +19,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus};
 
 use crate::kcov::Coverage;
 use crate::limits::Limits;
+use crate::log::Watchdog;
 use crate::run::{Run, Slot, State};
 use crate::sys::{self, sys};
 use crate::task::{self, Origin};
@@ -108,6 +110,8 @@ struct Coordinator<'a> {
     processors: usize,
     /// Files were released since deferred work was last waited for.
     released: bool,
+    /// What the kernel's log says, if the program asks for it.
+    watchdog: Option<Watchdog>,
 }
 
 impl<'a> Coordinator<'a> {
@@ -118,7 +122,9 @@ impl<'a> Coordinator<'a> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let drainer = Drainer::start()?;
         let known = run.slots.iter().map(|_| Known::default()).collect();
-        Ok(Self { run, known, drainer, loadavg, processors, released: false })
+        let asks = |step: &Step| matches!(step.call, Call::KernelLog);
+        let watchdog = run.program.steps.iter().any(asks).then(Watchdog::open).transpose()?;
+        Ok(Self { run, known, drainer, loadavg, processors, released: false, watchdog })
     }
 
     /// Makes the steps in turn.
@@ -155,6 +161,14 @@ impl<'a> Coordinator<'a> {
         let released = match &step.call {
             Call::Await { .. } => false,
             Call::Kill { task } => return self.kill_step(index, *task),
+            Call::Sleep { ms } => {
+                std::thread::sleep(Duration::from_millis((*ms).into()));
+                false
+            }
+            Call::KernelLog => {
+                self.tell_named(index)?;
+                false
+            }
             call => {
                 if let Some(why) = self.obstacle(step.task) {
                     self.run.record(&Record::Skipped { step: index, why });
@@ -178,6 +192,26 @@ impl<'a> Coordinator<'a> {
         };
         let blocked = self.settle(released)?;
         self.quiet(index, &blocked);
+        Ok(())
+    }
+
+    /// Writes down whom the watchdog has named since this was last done: tasks by number.
+    fn tell_named(&mut self, index: u16) -> Result<()> {
+        let Some(watchdog) = &mut self.watchdog else { bail!("nobody reads the kernel's log") };
+        let named: Vec<String> = watchdog
+            .named()?
+            .into_iter()
+            .map(|pid| {
+                let mut slots = self.run.slots.iter();
+                let task = slots.position(|slot| slot.outer_pid.load(Ordering::Acquire) == pid);
+                task.map_or_else(|| format!("pid {pid}"), |task| task.to_string())
+            })
+            .collect();
+        let text = named.join(", ");
+        let (step, task, at) = (index, Task::MAIN.0, sys::now());
+        self.run.record(&Record::Enter { step, task, at });
+        let (ret, data) = (text.len() as i64, refan_wire::Data::Text(text));
+        self.run.record(&Record::Exit { step, task, at, ret, data });
         Ok(())
     }
 

@@ -129,14 +129,15 @@ impl Sight {
     /// Whether the step can have a start.
     pub(super) fn begins_branch(&self, op: Op) -> bool {
         let begins = |open: &Open| self.branch.is_none_or(|task| open.begins(task));
-        op != Op::Await && self.open.as_ref().is_some_and(begins)
+        !matches!(op, Op::Await | Op::Sleep | Op::KernelLog)
+            && self.open.as_ref().is_some_and(begins)
     }
 }
 
 impl Reader<'_> {
     fn step(&mut self, op: Op) -> Option<Step> {
         let task = match op {
-            Op::Await => Task::MAIN,
+            Op::Await | Op::Sleep | Op::KernelLog => Task::MAIN,
             Op::Kill if self.block.is_none() => Task::MAIN,
             op => self.actor(op)?,
         };
@@ -248,6 +249,16 @@ impl Reader<'_> {
             Op::Readdir => Call::Readdir { fd: self.fd(None) },
             Op::Dup2 => Call::Dup2 { fd: self.fd(None), to: self.fd(None) },
             Op::PidfdGetfd => Call::PidfdGetfd { task: self.task(|_| true)?, fd: self.fd(None) },
+            Op::OpenQueue32 => Call::OpenQueue32 { control: self.fd(Some(Role::Group)) },
+            Op::Socket => Call::Socket,
+            Op::SendFd => Call::SendFd { socket: self.fd(None), fd: self.fd(None) },
+            Op::RecvFd => Call::RecvFd { socket: self.fd(None) },
+            Op::UnshareUser => Call::UnshareUser,
+            Op::FailNth => Call::FailNth { nth: self.bytes.byte() },
+            Op::Sleep => Call::Sleep {
+                ms: u32::from_le_bytes(self.bytes.array()) % (Program::MAX_SLEEP + 1),
+            },
+            Op::KernelLog => Call::KernelLog,
             Op::Select => Call::Select { fd: self.fd(None) },
             Op::SetFd => Call::SetFd {
                 fd: self.fd(None),

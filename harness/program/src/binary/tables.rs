@@ -41,6 +41,14 @@ pub(super) enum Op {
     PidfdGetfd,
     Select,
     SetFd,
+    OpenQueue32,
+    Socket,
+    SendFd,
+    RecvFd,
+    UnshareUser,
+    FailNth,
+    Sleep,
+    KernelLog,
     Spawn,
     Fork,
     Exit,
@@ -86,6 +94,14 @@ impl Op {
             Call::PidfdGetfd { .. } => Self::PidfdGetfd,
             Call::Select { .. } => Self::Select,
             Call::SetFd { .. } => Self::SetFd,
+            Call::OpenQueue32 { .. } => Self::OpenQueue32,
+            Call::Socket => Self::Socket,
+            Call::SendFd { .. } => Self::SendFd,
+            Call::RecvFd { .. } => Self::RecvFd,
+            Call::UnshareUser => Self::UnshareUser,
+            Call::FailNth { .. } => Self::FailNth,
+            Call::Sleep { .. } => Self::Sleep,
+            Call::KernelLog => Self::KernelLog,
             Call::Spawn { .. } => Self::Spawn,
             Call::Fork => Self::Fork,
             Call::Exit => Self::Exit,
@@ -95,7 +111,7 @@ impl Op {
     }
 
     /// What a step calls.
-    pub(super) const STEPS: [Self; 84] = {
+    pub(super) const STEPS: [Self; 92] = {
         use Op::*;
         [
             FanotifyInit,
@@ -131,6 +147,14 @@ impl Op {
             PidfdGetfd,
             Select,
             SetFd,
+            OpenQueue32,
+            Socket,
+            SendFd,
+            RecvFd,
+            UnshareUser,
+            FailNth,
+            Sleep,
+            KernelLog,
             Spawn,
             Fork,
             Exit,
@@ -187,7 +211,7 @@ impl Op {
     };
 
     /// What a spawned task calls.
-    pub(super) const SPAWNED: [Self; 43] = {
+    pub(super) const SPAWNED: [Self; 48] = {
         use Op::*;
         [
             Open,
@@ -223,6 +247,11 @@ impl Op {
             PidfdGetfd,
             Select,
             SetFd,
+            OpenQueue32,
+            Socket,
+            SendFd,
+            RecvFd,
+            UnshareUser,
             // Often.
             Open,
             Open,

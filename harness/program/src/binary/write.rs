@@ -110,7 +110,9 @@ impl Writer<'_> {
                 word::write(self.bytes, *mask, tables::EVENTS);
                 self.path(*path);
             }
-            Call::OpenQueue { control } => self.fd(*control, Some(Role::Group)),
+            Call::OpenQueue { control } | Call::OpenQueue32 { control } => {
+                self.fd(*control, Some(Role::Group))
+            }
             Call::Read { fd, size } => {
                 self.fd(*fd, Some(read));
                 self.read_size(*size);
@@ -138,6 +140,7 @@ impl Writer<'_> {
             | Call::Readlink { fd }
             | Call::Fdinfo { fd }
             | Call::Readdir { fd }
+            | Call::RecvFd { socket: fd }
             | Call::Select { fd } => self.fd(*fd, None),
             Call::Reopen { fd, flags } => {
                 self.fd(*fd, None);
@@ -165,7 +168,9 @@ impl Writer<'_> {
                 self.fd(*fd, None);
                 self.read_size(*size);
             }
-            Call::Dup2 { fd, to } => {
+            Call::FailNth { nth } => self.byte(*nth),
+            Call::Sleep { ms } => self.bytes.extend(ms.to_le_bytes()),
+            Call::Dup2 { fd, to } | Call::SendFd { socket: fd, fd: to } => {
                 self.fd(*fd, None);
                 self.fd(*to, None);
             }
@@ -197,7 +202,12 @@ impl Writer<'_> {
             Call::RlimitNofile { more } => self.byte(*more),
             Call::Kill { task } => self.task(*task, |origin| origin != Origin::Main),
             Call::Await { task } => self.task(*task, |_| true),
-            Call::Spawn { .. } | Call::Fork | Call::Exit => (),
+            Call::Spawn { .. }
+            | Call::Fork
+            | Call::Exit
+            | Call::Socket
+            | Call::UnshareUser
+            | Call::KernelLog => (),
         }
     }
 

@@ -72,7 +72,7 @@ pub(super) fn write_call(f: &mut fmt::Formatter<'_>, names: Names<'_>, call: &Ca
             names.write_fd(f, *fd)?;
             write!(f, ", {size}")?;
         }
-        Call::Dup2 { fd, to } => {
+        Call::Dup2 { fd, to } | Call::SendFd { socket: fd, fd: to } => {
             names.write_fd(f, *fd)?;
             f.write_str(", ")?;
             names.write_fd(f, *to)?;
@@ -100,6 +100,8 @@ pub(super) fn write_call(f: &mut fmt::Formatter<'_>, names: Names<'_>, call: &Ca
             write_bits(f, flags)?;
         }
         Call::OpenQueue { control: fd }
+        | Call::OpenQueue32 { control: fd }
+        | Call::RecvFd { socket: fd }
         | Call::Close { fd }
         | Call::Dup { fd }
         | Call::Poll { fd }
@@ -116,11 +118,19 @@ pub(super) fn write_call(f: &mut fmt::Formatter<'_>, names: Names<'_>, call: &Ca
             write_flags(f, flags)?;
         }
         Call::Exec { path } => write!(f, "{path}")?,
+        Call::FailNth { nth } => write!(f, "{nth}")?,
+        Call::Sleep { ms } => write!(f, "{ms}")?,
         Call::Setuid { uid } => write!(f, "{uid}")?,
         Call::Sysctl { name, value } => write!(f, "{}, {value}", name.name())?,
         Call::RlimitNofile { more } => write!(f, "{more}")?,
         Call::Kill { task } => f.write_str(names.0.task_name(*task))?,
-        Call::Spawn { .. } | Call::Fork | Call::Exit | Call::Await { .. } => (),
+        Call::Spawn { .. }
+        | Call::Fork
+        | Call::Exit
+        | Call::Socket
+        | Call::UnshareUser
+        | Call::KernelLog
+        | Call::Await { .. } => (),
     }
     f.write_str(")")
 }
@@ -177,6 +187,14 @@ pub(super) fn read_call(cursor: &mut Cursor, names: &impl Resolve) -> Result<Cal
             response: args.next(read_response)?,
             size: if args.more() { Some(args.number("a size")?) } else { None },
         },
+        "open_queue32" => Call::OpenQueue32 { control: args.fd()? },
+        "socket" => Call::Socket,
+        "send_fd" => Call::SendFd { socket: args.fd()?, fd: args.fd()? },
+        "recv_fd" => Call::RecvFd { socket: args.fd()? },
+        "unshare_user" => Call::UnshareUser,
+        "fail_nth" => Call::FailNth { nth: args.number("a number")? },
+        "sleep" => Call::Sleep { ms: args.number("a time in milliseconds")? },
+        "kernel_log" => Call::KernelLog,
         "read_fault" => Call::ReadFault {
             fd: args.fd()?,
             size: args.number("a size")?,

@@ -54,7 +54,7 @@ pub(super) fn outcome<'a>(program: &Program, trace: &'a Trace, at: usize) -> Out
             let mut made = made.filter(|made| program.steps[*made].caller() == Some(*task));
             (*task, made.next())
         }
-        Call::Kill { .. } => (step.caller().unwrap_or(Task::MAIN), Some(at)),
+        Call::Kill { .. } | Call::KernelLog => (step.caller().unwrap_or(Task::MAIN), Some(at)),
         _ => (step.caller().unwrap_or(step.task), Some(at)),
     };
     let Some(made) = made else { return Outcome::None };

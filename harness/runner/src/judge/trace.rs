@@ -155,6 +155,7 @@ impl<'a> Reader<'a> {
             | Record::Rested { step, .. }
             | Record::Preempts { step, .. }
             | Record::Path { step, .. } => self.of_block(usize::from(*step)),
+            Record::Failed { step } => self.failed(usize::from(*step)),
             Record::Skipped { step, why } => self.skipped(usize::from(*step), *why),
             Record::TaskEnded { task, end, .. } => self.task_ended(*task, *end),
             Record::Quiet { step, blocked, .. } => self.quiet(usize::from(*step), blocked),
@@ -212,7 +213,7 @@ impl<'a> Reader<'a> {
     fn caller(&self, step: usize) -> Option<Task> {
         let step = self.program.steps.get(step)?;
         match step.call {
-            Call::Kill { .. } => step.caller().or(Some(Task::MAIN)),
+            Call::Kill { .. } | Call::KernelLog => step.caller().or(Some(Task::MAIN)),
             _ => step.caller(),
         }
     }
@@ -259,10 +260,32 @@ impl<'a> Reader<'a> {
             return Err(format!("step {} returns, which was not going on", step + 1));
         }
         self.calls.insert(step, Stand::Returned);
-        let data = self.seen(ret, data)?;
+        let mut data = self.seen(ret, data)?;
+        if let (Seen::Text(text), Some(Call::KernelLog)) =
+            (&mut data, self.program.steps.get(step).map(|step| &step.call))
+        {
+            *text = self.by_name(text);
+        }
         self.now.returns.push(Return { step, value: ret, data });
         self.moment(Moment::Return(step));
         Ok(())
+    }
+
+    fn failed(&mut self, step: usize) -> Result<(), String> {
+        if !matches!(self.calls.get(&step), Some(Stand::Entered(_))) {
+            return Err(format!("an allocation fails in step {}, which does not go on", step + 1));
+        }
+        self.now.failed.insert(step);
+        Ok(())
+    }
+
+    /// A list of tasks by number as one by name. What is no task's number stays as it is.
+    fn by_name(&self, numbers: &str) -> String {
+        let name = |number: &str| match number.parse().ok().and_then(|task| self.task(task).ok()) {
+            Some(task) => self.name(task).to_owned(),
+            None => number.to_owned(),
+        };
+        numbers.split(", ").map(name).collect::<Vec<_>>().join(", ")
     }
 
     fn seen(&self, ret: i64, data: &Data) -> Result<Seen, String> {

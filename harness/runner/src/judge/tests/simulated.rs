@@ -42,8 +42,8 @@ pub(super) fn trace(program: &Program, steps: &[Observation]) -> Vec<Record> {
             alive.insert(*task);
         }
         let caller = match (&step.call, &step.bind) {
-            (Call::Await { .. }, _) => None,
-            (Call::Kill { .. }, _) => Some(Task::MAIN),
+            (Call::Await { .. } | Call::Sleep { .. }, _) => None,
+            (Call::Kill { .. } | Call::KernelLog, _) => Some(Task::MAIN),
             (Call::Spawn { .. }, Bind::Task(task)) => Some(*task),
             _ => Some(step.task),
         };
@@ -57,7 +57,10 @@ pub(super) fn trace(program: &Program, steps: &[Observation]) -> Vec<Record> {
                 task: calls[back.step],
                 at: 0,
                 ret: back.value,
-                data: data(&back.data),
+                data: match program.steps[back.step].call {
+                    Call::KernelLog => by_number(program, &back.data),
+                    _ => data(&back.data),
+                },
             });
         }
         for (task, end) in &seen.ended {
@@ -77,6 +80,16 @@ pub(super) fn trace(program: &Program, steps: &[Observation]) -> Vec<Record> {
     records.push(Record::End { at: 0 });
     records.push(Record::Accounts { leaks: Vec::new() });
     records
+}
+
+/// The agent tells tasks by number.
+fn by_number(program: &Program, seen: &Seen) -> Data {
+    let Seen::Text(names) = seen else { return data(seen) };
+    let number = |name: &str| match program.tasks.iter().position(|task| task == name) {
+        Some(task) => task.to_string(),
+        None => name.to_owned(),
+    };
+    Data::Text(names.split(", ").map(number).collect::<Vec<_>>().join(", "))
 }
 
 fn data(seen: &Seen) -> Data {
