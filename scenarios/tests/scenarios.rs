@@ -11,6 +11,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use refan_runner::cache::Cache;
 use refan_runner::run::Worker;
 use refan_runner::suite::{self, Scenario};
+use refan_runner::sweep::Budget;
 use refan_runner::{Prepared, Verdict};
 
 fn main() -> ExitCode {
@@ -66,7 +67,7 @@ fn is_not_judged(worker: &mut Option<Worker<'static>>, name: &str, file: &Path) 
 fn outcome(name: &str, file: &Path) -> anyhow::Result<refan_runner::Outcome> {
     let scenario = Scenario::read(name.to_owned(), file)?;
     let prepared = prepared()?;
-    Ok(Worker::start(&prepared, None)?.run(&scenario))
+    Ok(Worker::start(&prepared, None)?.run(&scenario, &Budget::default()))
 }
 
 fn prepared() -> anyhow::Result<Prepared> {

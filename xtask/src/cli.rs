@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -23,7 +24,8 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  cargo xtask test\n  cargo xtask test queue restart/order\n  \
         cargo xtask test --kernel-src ~/linux --target kasan\n  \
-        cargo xtask test --random 1000 --kind classic --against none"
+        cargo xtask test --random 1000 --kind classic --against none\n  \
+        cargo xtask test race --target kasan --sweep 5m"
     )]
     Test(Test),
     /// The kernels under test and the cache
@@ -142,6 +144,38 @@ pub struct Test {
     /// Build and prepare everything, run no scenario
     #[arg(long)]
     pub prepare: bool,
+    /// How far branches `@ sweep` are swept: a time for all of them together, or `full`
+    ///
+    /// A sweep runs its scenario with the branch at one offset after another, so that it preempts the
+    /// others at each place of the kernel that they pass (known where the kernel has KCOV, as of target
+    /// `kasan`). Each gets 24 runs unless a time is given, of which the sweeps get equal shares, or
+    /// `full`: until no place is left. Where time is not virtual (machine `smp`), a sweep is 20 runs.
+    #[arg(long, value_name = "DURATION|full", value_parser = sweep)]
+    pub sweep: Option<Sweep>,
+}
+
+/// How far sweeps go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sweep {
+    /// All together for so long.
+    For(Duration),
+    /// To the end.
+    Full,
+}
+
+fn sweep(text: &str) -> Result<Sweep, String> {
+    if text == "full" {
+        return Ok(Sweep::Full);
+    }
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        _ => return Err("expected a time like `90s`, `5m` or `1h`, or `full`".to_owned()),
+    };
+    let number: u32 = digits.parse().map_err(|_| format!("`{digits}` is no whole number"))?;
+    Ok(Sweep::For(Duration::from_secs(u64::from(number) * unit)))
 }
 
 /// Kinds of random programs.
@@ -232,6 +266,14 @@ pub enum Ci {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn sweeps_are_bounded_by_time_or_not_at_all() {
+        assert_eq!(sweep("full"), Ok(Sweep::Full));
+        assert_eq!(sweep("90s"), Ok(Sweep::For(Duration::from_secs(90))));
+        assert_eq!(sweep("5m"), sweep("300s"));
+        assert!(sweep("5").is_err() && sweep("m").is_err() && sweep("1.5h").is_err());
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

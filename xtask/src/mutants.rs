@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use refan_program::Rule;
 use refan_runner::suite::Scenario;
+use refan_runner::sweep::Budget;
 use refan_runner::{Outcome, Verdict, pool};
 use serde::Deserialize;
 use xtask::kernel::Progress;
@@ -69,11 +70,18 @@ fn one(
     let machine = cli::Machine { series: Some(name.to_owned()), ..machine.clone() };
     let ready = prepare::prepare(repository, &machine, &steps)?;
     let mut killed = Vec::new();
-    let ran = pool::run(&ready.prepared, None, scenarios, pool::size(scenarios.len()), |outcome| {
-        if outcome.verdict.is_finding() {
-            killed.push(outcome);
-        }
-    });
+    let ran = pool::run(
+        &ready.prepared,
+        None,
+        scenarios,
+        pool::size(scenarios.len()),
+        &Budget::default(),
+        |outcome| {
+            if outcome.verdict.is_finding() {
+                killed.push(outcome);
+            }
+        },
+    );
     Ok(match ran {
         Err(error) => Fate::Refused(format!("{error:#}")),
         Ok(()) if killed.is_empty() => Fate::Survived,

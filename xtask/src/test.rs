@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
+use refan_runner::sweep::Budget;
 use refan_runner::{Verdict, pool};
 
 use crate::cli;
@@ -37,13 +38,24 @@ pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
     report.start(&ready.prepared, scenarios.len(), machines);
     let mut totals = Totals::default();
     let begun = Instant::now();
+    let budget = match arguments.sweep {
+        None => Budget::default(),
+        Some(cli::Sweep::Full) => Budget::Full,
+        Some(cli::Sweep::For(time)) => {
+            let sweeps = scenarios.iter().filter(|scenario| scenario.program.swept().is_some());
+            Budget::time(time, sweeps.count(), machines)
+        }
+    };
     let reference = reference.as_ref().map(|ready| &ready.prepared);
-    pool::run(&ready.prepared, reference, &scenarios, machines, |outcome| {
+    pool::run(&ready.prepared, reference, &scenarios, machines, &budget, |outcome| {
         match &outcome.verdict {
             Verdict::Held => totals.held += 1,
             Verdict::Broken(_) | Verdict::Report(_) => totals.findings += 1,
             Verdict::Unsupported(_) => totals.unsupported += 1,
             Verdict::None(_) => totals.none += 1,
+        }
+        if let Some(sweep) = &outcome.sweep {
+            totals.sweeps.add(sweep);
         }
         report.outcome(&outcome);
     })?;

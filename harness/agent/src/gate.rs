@@ -2,9 +2,13 @@
 //!
 //! A branch is *armed* when all that is left before its first call is to wait for its time. Once all
 //! are, the coordinator publishes the common instant, far enough ahead for each to fall asleep again:
-//! a branch with a start until its offset behind the instant, as a task of `SCHED_FIFO`, so that the
-//! timer's interrupt puts it in place of whoever runs; one without until shortly before the instant,
-//! and then it turns on the clock, so that it enters its call at the instant itself.
+//! a branch with a start until its offset behind the instant, so that the timer's interrupt puts it in
+//! place of whoever runs; one without until shortly before the instant, and then it turns on the
+//! clock, so that it enters its call at the instant itself.
+//!
+//! Where a branch has a start all branches are tasks of `SCHED_FIFO`, those without a start of the
+//! lowest priority: so nobody else preempts them, not even the coordinator, which under the ordinary
+//! policy gets a share in spite of `SCHED_IDLE`.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -14,8 +18,9 @@ use crate::futex;
 use crate::sys::{self, sys};
 
 /// How long before the instant a branch without a start wakes: more than a wake-up takes on the
-/// slowest kernel, with the slack of its timer (50 us, `PR_SET_TIMERSLACK` of `prctl(2)`).
-const BEFORE: u64 = 500_000;
+/// slowest kernel (1 ms with KASAN and lockdep), with the slack of its timer (50 us,
+/// `PR_SET_TIMERSLACK` of `prctl(2)`).
+const BEFORE: u64 = 3_000_000;
 
 /// The instant of a block, and who waits for it.
 #[derive(Default)]
@@ -59,9 +64,8 @@ impl Gate {
         futex::wake(&self.published);
     }
 
-    /// Waits, as a branch that is armed by this, for its time to come. A branch without a start calls
-    /// `last` when it has slept for the last time.
-    pub fn wait(&self, start: Option<Start>, last: impl FnOnce()) {
+    /// Waits, as a branch that is armed by this, for its time to come.
+    pub fn wait(&self, start: Option<Start>) {
         let before = self.published.load(Ordering::Acquire);
         self.armed.fetch_add(1, Ordering::AcqRel);
         while self.published.load(Ordering::Acquire) == before {
@@ -72,7 +76,6 @@ impl Gate {
             Some(start) => sleep_until(instant + offset(start)),
             None => {
                 sleep_until(instant.saturating_sub(BEFORE));
-                last();
                 while sys::now() < instant {
                     std::hint::spin_loop();
                 }
@@ -115,7 +118,7 @@ mod tests {
                 (
                     start,
                     scope.spawn(move || {
-                        gate.wait(start, || {});
+                        gate.wait(start);
                         sys::now()
                     }),
                 )

@@ -104,7 +104,8 @@ pub struct Slot {
     pub killed: AtomicBool,
     /// Address of its [`Coverage`], once it is watched; else 0.
     coverage: AtomicUsize,
-    /// How many places it has passed at the end of its branch of a block; before that 0.
+    /// How many places it had passed when its last call returned; before the first one of its branch
+    /// of a block 0.
     pub passed: AtomicUsize,
 }
 

@@ -20,8 +20,7 @@ use refan_wire::{Data, Record};
 
 use crate::calls;
 use crate::faults::Armed;
-use crate::kcov::Coverage;
-use crate::run::{Run, State};
+use crate::run::{Run, Slot, State};
 use crate::stack::Stack;
 use crate::sys::{self, sys};
 
@@ -204,22 +203,25 @@ fn make_steps(run: &Run<'_>, task: Task, index: u16) {
         slot.passed.store(0, Ordering::Release);
     }
     slot.set_state(State::Armed);
-    run.gate.wait(step.start, || slot.coverage().into_iter().for_each(Coverage::reset));
+    run.gate.wait(step.start);
+    if let Some(coverage) = slot.coverage() {
+        coverage.reset();
+    }
     slot.set_state(State::Calling);
     if step.start.is_some() {
-        if let Some(coverage) = base.and_then(|base| run.slot(base).coverage()) {
-            let places = coverage.count() as u32;
+        if let Some(places) = base.and_then(|base| places_passed(run.slot(base))) {
             run.record(&Record::Preempts { step: index, places });
         }
         enter(run, task, index);
     }
     make_call(run, task, index, step);
     make_rest(run, task, index, block);
-    if base == Some(task)
-        && let Some(coverage) = slot.coverage()
-    {
-        slot.passed.store(coverage.count(), Ordering::Release);
-    }
+}
+
+/// How many places the base of a block has passed; none before it enters its first call.
+fn places_passed(base: &Slot) -> Option<u32> {
+    let coverage = base.coverage()?;
+    Some(if base.state() == State::Armed { 0 } else { coverage.count() as u32 })
 }
 
 /// Makes the steps of a branch behind its first one.
@@ -257,6 +259,10 @@ fn make_call(run: &Run<'_>, task: Task, index: u16, step: &Step) {
             nth => make_with_fault(run, task, index, call, nth as u8),
         },
     };
+    let slot = run.slot(task);
+    if let Some(coverage) = slot.coverage() {
+        slot.passed.store(coverage.count(), Ordering::Release);
+    }
     // A spawned task's fds are its own: what it is returned binds nothing.
     bind(run, step, ret, &data);
     run.record(&Record::Exit { step: index, task: task.0, at: sys::now(), ret, data });

@@ -78,12 +78,14 @@ pub struct Step {
 pub struct Block(pub u16);
 
 /// When a branch of a block begins: `@ 2300ns prio 2`. It preempts what runs then. A branch without
-/// a start has normal priority and enters its first call at the block's common instant.
+/// a start is preempted by all that have one, and enters its first call at the block's common
+/// instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Start {
     /// How long after the common instant.
     pub at: Offset,
-    /// The branch's priority of `SCHED_FIFO`, 1 to [`Program::MAX_PRIORITY`].
+    /// The branch's priority among those with a start, 1 to [`Program::MAX_PRIORITY`]: the higher one
+    /// preempts the lower.
     pub priority: u8,
 }
 

@@ -10,6 +10,7 @@ pub mod prepared;
 pub mod random;
 pub mod run;
 pub mod suite;
+pub mod sweep;
 mod verdict;
 
 pub use prepared::{Declared, Prepared};

@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::prepared::Prepared;
 use crate::run::{Outcome, Worker};
 use crate::suite::Scenario;
+use crate::sweep::Budget;
 use crate::verdict::Verdict;
 
 /// Machines for so many scenarios: one a core, and no more than there are scenarios.
@@ -17,7 +18,7 @@ pub fn size(scenarios: usize) -> usize {
 
 /// Runs scenarios on `machines` machines and hands over each outcome as it comes. Each of them has a
 /// machine of the reference beside it, if there is one, that programs without the feature are held
-/// against (I4).
+/// against (I4). `budget` is for scenarios with a branch that is swept.
 ///
 /// # Errors
 /// When no machine starts or its kernel is not what it is said to be: then no scenario has run.
@@ -26,6 +27,7 @@ pub fn run(
     reference: Option<&Prepared>,
     scenarios: &[Scenario],
     machines: usize,
+    budget: &Budget,
     mut report: impl FnMut(Outcome),
 ) -> Result<()> {
     let next = AtomicUsize::new(0);
@@ -39,7 +41,7 @@ pub fn run(
                 let mut worker = ready.map_or_else(|| Worker::start(prepared, reference), Ok);
                 while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let outcome = match &mut worker {
-                        Ok(worker) => worker.run(scenario),
+                        Ok(worker) => worker.run(scenario, budget),
                         Err(error) => without_machine(scenario, error),
                     };
                     if sender.send(outcome).is_err() {
@@ -62,6 +64,8 @@ fn without_machine(scenario: &Scenario, error: &anyhow::Error) -> Outcome {
         history: String::new(),
         console: String::new(),
         repeated: None,
+        sweep: None,
+        reproducer: None,
         elapsed: std::time::Duration::ZERO,
     }
 }

@@ -14,6 +14,7 @@ use crate::judge::{self, Judgement};
 use crate::kernel_log::{self, Report};
 use crate::prepared::Prepared;
 use crate::suite::Scenario;
+use crate::sweep::{self, Budget, Sweep};
 use crate::verdict::Verdict;
 
 /// How often a finding is tried again, each time on a freshly restored machine.
@@ -34,6 +35,10 @@ pub struct Outcome {
     pub console: String,
     /// Of a finding: how often it showed again, of how many tries on a fresh machine.
     pub repeated: Option<(u32, u32)>,
+    /// What was tried, if a branch is swept.
+    pub sweep: Option<Sweep>,
+    /// The text of the program that did not hold, if a branch is swept: with a plain offset.
+    pub reproducer: Option<String>,
     /// How long it took, repeats included.
     pub elapsed: Duration,
 }
@@ -41,18 +46,36 @@ pub struct Outcome {
 /// A place where scenarios are run one after another: one machine, made anew after each finding.
 pub struct Worker<'a> {
     prepared: &'a Prepared,
+    virtual_time: bool,
     guest: Option<(Guest, Capabilities)>,
     /// A machine whose kernel says what programs without the feature do (I4).
     reference: Option<Box<Worker<'a>>>,
+}
+
+/// What one run came to.
+pub(crate) struct Ran {
+    pub verdict: Verdict,
+    pub history: String,
+    pub console: String,
+    /// The trace, as far as there is one.
+    pub records: Vec<Record>,
+    pub elapsed: Duration,
 }
 
 impl<'a> Worker<'a> {
     /// Starts its machine and probes the kernel; the same for the reference, if there is one.
     pub fn start(prepared: &'a Prepared, reference: Option<&'a Prepared>) -> Result<Self> {
         let reference = reference.map(|prepared| Self::start(prepared, None)).transpose()?;
-        let mut worker = Self { prepared, guest: None, reference: reference.map(Box::new) };
+        let virtual_time = prepared.spec()?.profile.virtual_time.is_some();
+        let reference = reference.map(Box::new);
+        let mut worker = Self { prepared, virtual_time, guest: None, reference };
         worker.guest()?;
         Ok(worker)
+    }
+
+    /// Whether the guest's time is that of its instructions.
+    pub(crate) fn virtual_time(&self) -> bool {
+        self.virtual_time
     }
 
     fn guest(&mut self) -> Result<&mut (Guest, Capabilities)> {
@@ -65,7 +88,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Has the next program run on fresh machines.
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.guest = None;
         if let Some(reference) = &mut self.reference {
             reference.guest = None;
@@ -77,17 +100,27 @@ impl<'a> Worker<'a> {
         Ok(self.guest()?.1.lacking(program))
     }
 
-    /// Runs and judges a scenario; a finding is tried again on fresh machines.
-    pub fn run(&mut self, scenario: &Scenario) -> Outcome {
+    /// Runs and judges a scenario; a branch that is to be swept is swept as far as the budget goes.
+    pub fn run(&mut self, scenario: &Scenario, budget: &Budget) -> Outcome {
+        match scenario.program.swept() {
+            Some(swept) => sweep::run(self, scenario, swept, &budget.next()),
+            None => {
+                let ran = self.once(&scenario.program);
+                self.confirm(scenario, &scenario.program, ran)
+            }
+        }
+    }
+
+    /// The outcome of a run of a scenario's program; a finding is tried again on fresh machines.
+    pub(crate) fn confirm(&mut self, scenario: &Scenario, program: &Program, ran: Ran) -> Outcome {
         let begun = Instant::now();
-        let (verdict, history, console) = self.once(&scenario.program);
+        let Ran { verdict, history, console, elapsed, .. } = ran;
         let mut repeated = None;
         if verdict.is_finding() {
             let mut again = 0;
             for _ in 0..REPEATS {
                 self.restart();
-                let (second, ..) = self.once(&scenario.program);
-                again += u32::from(second.is_finding());
+                again += u32::from(self.once(program).verdict.is_finding());
             }
             repeated = Some((again, REPEATS));
         }
@@ -101,39 +134,46 @@ impl<'a> Worker<'a> {
             history,
             console,
             repeated,
-            elapsed: begun.elapsed(),
+            sweep: None,
+            reproducer: None,
+            elapsed: elapsed + begun.elapsed(),
         }
     }
 
-    fn once(&mut self, program: &Program) -> (Verdict, String, String) {
+    /// Runs and judges a program.
+    pub(crate) fn once(&mut self, program: &Program) -> Ran {
+        let begun = Instant::now();
         let ran =
             self.guest().and_then(|(guest, capabilities)| match capabilities.lacking(program) {
                 Some(why) => Ok(Err(why)),
                 None => Ok(Ok((guest.run(program)?, capabilities.restartable))),
             });
-        match ran {
-            Ok(Err(why)) => (Verdict::Unsupported(why), String::new(), String::new()),
+        let without_run = |verdict| Ran {
+            verdict,
+            history: String::new(),
+            console: String::new(),
+            records: Vec::new(),
+            elapsed: Duration::ZERO,
+        };
+        let mut ran = match ran {
+            Ok(Err(why)) => without_run(Verdict::Unsupported(why)),
             Ok(Ok((run, restartable))) => {
-                let history = run
-                    .records
-                    .as_ref()
-                    .map_or_else(|_| String::new(), |records| judge::history(program, records));
+                let records = run.records.clone().unwrap_or_default();
+                let history = judge::history(program, &records);
                 let console = run.console.clone();
-                let records = match &run.failure {
-                    None => run.records.as_ref().ok().cloned(),
-                    Some(_) => None,
-                };
-                let verdict = verdict(program, run, self.prepared.api, restartable);
-                let verdict = match (verdict, records) {
-                    (verdict @ (Verdict::Held | Verdict::None(_)), Some(records)) => {
+                let whole = run.failure.is_none() && run.records.is_ok();
+                let verdict = match verdict(program, run, self.prepared.api, restartable) {
+                    verdict @ (Verdict::Held | Verdict::None(_)) if whole => {
                         self.compare(program, &records, verdict)
                     }
-                    (verdict, _) => verdict,
+                    verdict => verdict,
                 };
-                (verdict, history, console)
+                Ran { verdict, history, console, records, elapsed: Duration::ZERO }
             }
-            Err(error) => (Verdict::None(format!("{error:#}")), String::new(), String::new()),
-        }
+            Err(error) => without_run(Verdict::None(format!("{error:#}"))),
+        };
+        ran.elapsed = begun.elapsed();
+        ran
     }
 }
 

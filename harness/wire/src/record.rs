@@ -85,9 +85,8 @@ pub enum Record {
         /// The instant from which their offsets count.
         at: u64,
     },
-    /// Since the instant of a block all who could run have come to rest, but for branches whose start
-    /// has not come: so long are the branches without a start. With several processors it says
-    /// nothing.
+    /// Since the instant of a block with a start all who could run have come to rest, but for branches
+    /// whose start has not come: so long are those without. With several processors it says nothing.
     Rested {
         /// The block's first step.
         step: u16,

@@ -1,9 +1,9 @@
 //! One JSON object a line.
 
 use refan_runner::{Outcome, Prepared, Verdict};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Report, Totals};
+use super::{Counts, Report, Totals};
 
 /// Version of the objects: raised when a field changes its meaning or goes.
 const VERSION: u32 = 1;
@@ -47,6 +47,16 @@ impl Report for Json {
             object["history"] = outcome.history.clone().into();
             object["console"] = outcome.console.clone().into();
             object["repeated"] = json!(outcome.repeated);
+            object["program"] = json!(outcome.reproducer);
+        }
+        if let Some(sweep) = &outcome.sweep {
+            let outcomes = sweep.outcomes.iter().map(|(outcome, count)| {
+                json!({ "results": outcome.results, "order": outcome.order, "count": count })
+            });
+            object["sweep"] = json!({
+                "runs": sweep.runs, "raced": sweep.raced, "complete": sweep.complete,
+                "places": sweep.places.as_ref().map(|places| counts(Counts::of(places))), "outcomes": outcomes.collect::<Vec<_>>(),
+            });
         }
         println!("{object}");
     }
@@ -56,7 +66,17 @@ impl Report for Json {
             "event": "end", "held": totals.held, "findings": totals.findings,
             "unsupported": totals.unsupported, "no_verdict": totals.none,
             "seconds": totals.elapsed.as_secs_f64(),
+            "sweeps": {
+                "sweeps": totals.sweeps.sweeps, "runs": totals.sweeps.runs,
+                "complete": totals.sweeps.complete, "without_race": totals.sweeps.without_race,
+                "places": counts(totals.sweeps.counts),
+                "distinct_places": counts(Counts::of(&totals.sweeps.distinct)),
+            },
         });
         println!("{object}");
     }
+}
+
+fn counts(Counts { hit, out_of_reach, total }: Counts) -> Value {
+    json!({ "hit": hit, "out_of_reach": out_of_reach, "total": total })
 }

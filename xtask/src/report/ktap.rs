@@ -19,7 +19,12 @@ impl Report for Ktap {
         self.done += 1;
         let (n, name) = (self.done, &outcome.name);
         match &outcome.verdict {
-            Verdict::Held => println!("ok {n} {name}"),
+            Verdict::Held => {
+                if let Some(sweep) = &outcome.sweep {
+                    println!("# {} runs, {} raced", sweep.runs, sweep.raced);
+                }
+                println!("ok {n} {name}");
+            }
             Verdict::Unsupported(why) => println!("ok {n} {name} # SKIP {why}"),
             verdict => {
                 let what = verdict.to_string();

@@ -6,6 +6,7 @@ mod terminal;
 
 use std::time::Duration;
 
+use refan_runner::sweep::{Places, Sweep};
 use refan_runner::{Outcome, Prepared};
 
 use crate::cli::Output;
@@ -23,7 +24,7 @@ pub trait Report {
 }
 
 /// How many scenarios came to what.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Totals {
     /// Held.
     pub held: usize,
@@ -33,8 +34,75 @@ pub struct Totals {
     pub unsupported: usize,
     /// Nothing was learnt.
     pub none: usize,
+    /// What the sweeps have tried.
+    pub sweeps: Sweeps,
     /// From the first scenario's start to the last one's end.
     pub elapsed: Duration,
+}
+
+/// What several sweeps have tried.
+#[derive(Debug, Clone, Default)]
+pub struct Sweeps {
+    /// How many.
+    pub sweeps: usize,
+    /// Those in which no call was made while another was under way.
+    pub without_race: usize,
+    /// Those that had nothing left to try.
+    pub complete: usize,
+    /// Runs of all.
+    pub runs: u32,
+    /// Places of those that could be watched, each counted in each sweep.
+    pub counts: Counts,
+    /// The same places, each counted once.
+    pub distinct: Places,
+}
+
+/// Places by number.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    /// At which a base was preempted.
+    pub hit: usize,
+    /// At which it cannot be.
+    pub out_of_reach: usize,
+    /// All.
+    pub total: usize,
+}
+
+impl Counts {
+    /// How many there are of each.
+    pub fn of(places: &Places) -> Self {
+        Self {
+            hit: places.hit.len(),
+            out_of_reach: places.out_of_reach.difference(&places.hit).count(),
+            total: places.all.len(),
+        }
+    }
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { hit, out_of_reach, total } = self;
+        write!(f, "{hit} of {total} places hit ({out_of_reach} out of reach)")
+    }
+}
+
+impl Sweeps {
+    /// Adds one.
+    pub fn add(&mut self, sweep: &Sweep) {
+        self.sweeps += 1;
+        self.without_race += usize::from(sweep.raced == 0);
+        self.complete += usize::from(sweep.complete);
+        self.runs += sweep.runs;
+        if let Some(places) = &sweep.places {
+            let counts = Counts::of(places);
+            self.counts.hit += counts.hit;
+            self.counts.out_of_reach += counts.out_of_reach;
+            self.counts.total += counts.total;
+            self.distinct.hit.extend(&places.hit);
+            self.distinct.out_of_reach.extend(&places.out_of_reach);
+            self.distinct.all.extend(&places.all);
+        }
+    }
 }
 
 /// The report that the options ask for.

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use refan_runner::sweep::Sweep;
 use refan_runner::{Outcome, Prepared, Verdict};
 
-use super::{Report, Totals};
+use super::{Counts, Report, Sweeps, Totals};
 
 /// Prints a line a suite and a paragraph a failure.
 #[derive(Default)]
@@ -17,7 +18,6 @@ impl Report for Terminal {
     fn start(&mut self, prepared: &Prepared, scenarios: usize, machines: usize) {
         println!("  kernel   {}", prepared.kernel);
         println!("  machine  {}", prepared.machine);
-        let s = |n| if n == 1 { "" } else { "s" };
         println!(
             "  running  {scenarios} scenario{} on {machines} machine{}",
             s(scenarios),
@@ -26,6 +26,9 @@ impl Report for Terminal {
     }
 
     fn outcome(&mut self, outcome: &Outcome) {
+        if let Some(sweep) = &outcome.sweep {
+            print_sweep(&outcome.name, sweep);
+        }
         if matches!(outcome.verdict, Verdict::Held | Verdict::Unsupported(_)) {
             return;
         }
@@ -36,6 +39,9 @@ impl Report for Terminal {
     fn end(&mut self, totals: &Totals) {
         for failure in &self.failures {
             println!("\n{failure}");
+        }
+        if totals.sweeps.sweeps > 0 {
+            print_sweeps(&totals.sweeps);
         }
         let mut line = format!("{} held, {} broken", totals.held, totals.findings);
         if totals.unsupported > 0 {
@@ -48,11 +54,57 @@ impl Report for Terminal {
     }
 }
 
+/// A line for the sweep and one for each outcome that it has seen.
+fn print_sweep(name: &str, sweep: &Sweep) {
+    let orders = sweep.orders();
+    println!(
+        "  swept    {name}: {}{} run{}, {} raced, {} outcome{}, {orders} order{}",
+        sweep
+            .places
+            .as_ref()
+            .map_or_else(String::new, |places| format!("{}, ", Counts::of(places))),
+        sweep.runs,
+        s(sweep.runs as usize),
+        sweep.raced,
+        sweep.outcomes.len(),
+        s(sweep.outcomes.len()),
+        s(orders),
+    );
+    if sweep.raced == 0 {
+        println!("             no call was made while another was under way");
+    }
+    if orders == 1 {
+        println!("             the calls have returned in one order only");
+    }
+    for (outcome, count) in &sweep.outcomes {
+        println!("           {count:>6} × {}; returned: {}", outcome.results, outcome.order);
+    }
+}
+
+fn print_sweeps(sweeps: &Sweeps) {
+    let Sweeps { sweeps: number, without_race, complete, runs, counts, distinct } = sweeps;
+    let mut line = format!("{number} in all: {runs} runs, {complete} to the end");
+    if *without_race > 0 {
+        let _ = write!(line, ", {without_race} without a race");
+    }
+    if counts.total > 0 {
+        let _ = write!(line, "; {counts}, of distinct ones {}", Counts::of(distinct));
+    }
+    println!("  swept    {line}");
+}
+
+fn s(number: usize) -> &'static str {
+    if number == 1 { "" } else { "s" }
+}
+
 fn paragraph(outcome: &Outcome) -> String {
     let mut text = format!("{}: {}\n", outcome.name, outcome.verdict.word());
     indent(&mut text, &outcome.verdict.to_string());
     if let Some((again, runs)) = outcome.repeated {
         indent(&mut text, &format!("repeated  {again} of {runs} on a freshly restored machine"));
+    }
+    if let Some(program) = &outcome.reproducer {
+        section(&mut text, "program", program);
     }
     section(&mut text, "history", &outcome.history);
     let console = match &outcome.verdict {

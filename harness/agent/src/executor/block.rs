@@ -9,12 +9,23 @@ use refan_wire::Record;
 
 use super::{Coordinator, Life};
 use crate::gate;
+use crate::run::State;
 use crate::sys::{self, sys};
 use crate::task::Origin;
 
 /// How far ahead the instant is for each branch: more than one takes to go to sleep again. On a
 /// machine of virtual time it costs nothing, and elsewhere little.
-const AHEAD: u64 = 5_000_000;
+const AHEAD: u64 = 20_000_000;
+
+/// The tick comes at multiples of its period, of which this is one (`CONFIG_HZ` of 100, 250 or 1000).
+const TICKS: u64 = 20_000_000;
+
+/// How long after a tick the instant is: however many runs came before, the tick falls on the same
+/// places of a block, and its work is done before the block begins.
+const BEHIND_TICK: u64 = 700_000;
+
+/// The lowest priority of `SCHED_FIFO`.
+const LOWEST: u8 = 1;
 
 /// How long after the last start the coordinator looks again.
 const AFTER: u64 = 1_000_000;
@@ -44,16 +55,17 @@ impl Coordinator<'_> {
             }
         }
         self.wait_armed(&branches)?;
-        for branch in &branches {
-            if let Some(Start { priority, .. }) = branch.start {
-                self.schedule(branch.task, libc::SCHED_FIFO, priority)?;
-            }
+        let preempts = branches.iter().any(|branch| branch.start.is_some());
+        for branch in branches.iter().filter(|_| preempts) {
+            let above = branch.start.map_or(0, |start| start.priority);
+            self.schedule(branch.task, libc::SCHED_FIFO, LOWEST + above)?;
         }
-        let instant = sys::now() + AHEAD * (branches.len() as u64 + 1);
+        let ahead = AHEAD * (branches.len() as u64 + 1);
+        let instant = (sys::now() + ahead).next_multiple_of(TICKS) + BEHIND_TICK;
         self.run.record(&Record::Instant { step: block.start as u16, at: instant });
         self.run.gate.publish(instant);
         let last = branches.iter().filter_map(|branch| branch.start).map(gate::offset).max();
-        // Of lowest priority it runs only when nobody else does.
+        // This process runs only when no branch does.
         gate::sleep_until(instant + 1);
         self.run.record(&Record::Rested { step: block.start as u16, at: sys::now() });
         gate::sleep_until(instant + last.unwrap_or(0) + AFTER);
@@ -63,7 +75,7 @@ impl Coordinator<'_> {
         let blocked = self.settle(released)?;
         self.run.gate.close();
         self.tell_path(&block);
-        for branch in branches.iter().filter(|branch| branch.start.is_some()) {
+        for branch in branches.iter().filter(|_| preempts) {
             self.schedule(branch.task, libc::SCHED_OTHER, 0)?;
         }
         self.quiet((block.end - 1) as u16, &blocked);
@@ -74,9 +86,11 @@ impl Coordinator<'_> {
     fn tell_path(&self, block: &Range<usize>) {
         let Some(base) = self.run.base_of(block.clone()) else { return };
         let Some(coverage) = self.run.slot(base).coverage() else { return };
-        let passed = match self.run.slot(base).passed.load(Ordering::Acquire) {
-            0 => coverage.count(),
-            passed => passed,
+        // A base that is blocked has come further than when its last call returned.
+        let slot = self.run.slot(base);
+        let passed = match slot.state() {
+            State::Calling => coverage.count(),
+            _ => slot.passed.load(Ordering::Acquire),
         };
         let steps = &self.run.program.steps[block.clone()];
         let first = steps.iter().position(|step| step.caller() == Some(base)).unwrap_or_default();

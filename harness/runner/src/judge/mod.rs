@@ -11,8 +11,10 @@ mod trace;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use refan_abi::ApiValues;
-use refan_model::{Kernel, Model, Stop, Violation};
+use refan_model::{Kernel, Model, Moment, Stop, Violation};
 use refan_program::{Expect, Program, Rule};
 use refan_wire::Record;
 
@@ -87,6 +89,38 @@ fn leaked(program: &Program, trace: &Trace) -> Option<Violation> {
         observed: counts.collect::<Vec<_>>().join(", "),
         history: Vec::new(),
     })
+}
+
+/// What the calls of a block came to: the result of each, and the steps in the order in which they
+/// returned. Step numbers count from 1.
+pub fn block_outcome(
+    program: &Program,
+    records: &[Record],
+    block: Range<usize>,
+) -> (String, String) {
+    let trace = Trace::read(program, records);
+    let result = |step: usize| {
+        let outcome = expect::outcome(program, &trace, step);
+        let result = match &outcome {
+            // Which fd it is says nothing.
+            expect::Outcome::Returned(back)
+                if back.value >= 0 && program.steps[step].call.innermost().returns_fd() =>
+            {
+                "fd".to_owned()
+            }
+            outcome => expect::words(program, &trace, outcome),
+        };
+        format!("{} -> {result}", step + 1)
+    };
+    let results: Vec<String> = block.clone().map(result).collect();
+    let part = trace.part_of(block.start).map(|part| &trace.parts[part].seen);
+    let returned =
+        part.into_iter().flat_map(|seen| &seen.order).filter_map(|moment| match moment {
+            Moment::Return(step) if block.contains(step) => Some((step + 1).to_string()),
+            _ => None,
+        });
+    let order: Vec<String> = returned.collect();
+    (results.join(", "), order.join(" "))
 }
 
 /// Whether the program asks for the feature as one who means to use it: a scenario that expects an

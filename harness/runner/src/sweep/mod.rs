@@ -1,0 +1,222 @@
+//! `@ sweep`: a program run again and again, each time with the swept branch at another offset, so
+//! that it preempts the others at one place after another (bounded preemptions, systematically, as
+//! CHESS and PCT do it).
+//!
+//! The first run puts the branch behind everything that the base does, which tells how long that is
+//! and, on a kernel with KCOV, which places it passes. Then offsets are chosen by [`Search`]. The runs
+//! follow each other in one guest, which is several times as fast as a fresh one for each; what they
+//! leave in the kernel shifts the places a little against the offsets, so what counts is where the base
+//! was seen to be.
+
+mod budget;
+mod search;
+mod seen;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Instant;
+
+use refan_program::{Offset, Program};
+use refan_wire::Record;
+
+pub use budget::{Budget, Limit};
+pub use search::Places;
+
+use crate::judge;
+use crate::run::{Outcome, Ran, Worker};
+use crate::suite::Scenario;
+use crate::verdict::Verdict;
+use search::{At, STEP, Search};
+use seen::Seen;
+
+/// An offset behind all that a base does, in nanoseconds.
+const BEHIND: u32 = 200_000_000;
+
+/// How long a base counts as when nothing tells, in nanoseconds.
+const UNKNOWN_LENGTH: u32 = 1_000_000;
+
+/// How many offsets are tried while a base exits.
+const IN_EXIT: u32 = 4;
+
+/// How often a sweep is run where time is not virtual.
+const REPEATS: u32 = 20;
+
+/// On how many fresh machines the place of a finding is looked for, when the finding does not show
+/// again at the same offset.
+const TRIES: u32 = 16;
+
+/// What a sweep has tried and what came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Sweep {
+    /// Runs.
+    pub runs: u32,
+    /// Those in which the swept branch began while a call of another one was under way.
+    pub raced: u32,
+    /// Places of the base; none where it could not be watched.
+    pub places: Option<Places>,
+    /// Whether there was nothing left to try.
+    pub complete: bool,
+    /// Each distinct outcome, with how often it was seen.
+    pub outcomes: BTreeMap<BlockOutcome, u32>,
+}
+
+/// What the calls of a block came to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BlockOutcome {
+    /// The result of each step.
+    pub results: String,
+    /// The steps in the order in which they returned.
+    pub order: String,
+}
+
+impl Sweep {
+    /// In how many orders the calls have returned.
+    pub fn orders(&self) -> usize {
+        let mut orders: Vec<&str> =
+            self.outcomes.keys().map(|outcome| outcome.order.as_str()).collect();
+        orders.sort_unstable();
+        orders.dedup();
+        orders.len()
+    }
+
+    fn note(&mut self, program: &Program, swept: usize, records: &[Record], seen: &Seen) {
+        self.raced += u32::from(seen.raced);
+        let (results, order) = judge::block_outcome(program, records, program.block_of(swept));
+        *self.outcomes.entry(BlockOutcome { results, order }).or_default() += 1;
+    }
+}
+
+/// The program with a plain offset in place of the sweep.
+fn plain(program: &Program, swept: usize, offset: u32) -> Program {
+    let mut program = program.clone();
+    if let Some(start) = &mut program.steps[swept].start {
+        start.at = Offset::Nanoseconds(offset);
+    }
+    program
+}
+
+/// Sweeps a scenario.
+pub(crate) fn run(
+    worker: &mut Worker<'_>,
+    scenario: &Scenario,
+    swept: usize,
+    limit: &Limit,
+) -> Outcome {
+    let begun = Instant::now();
+    let mut sweep = Sweep::default();
+    let mut search: Option<Search> = None;
+    let mut last = None;
+    loop {
+        let offset = match &mut search {
+            None => BEHIND,
+            Some(_) if limit.is_reached(sweep.runs) => break,
+            Some(search) => match search.next() {
+                Some(offset) => offset,
+                None => {
+                    sweep.complete = true;
+                    break;
+                }
+            },
+        };
+        let program = plain(&scenario.program, swept, offset);
+        let ran = worker.once(&program);
+        sweep.runs += 1;
+        if !matches!(ran.verdict, Verdict::Held) {
+            let found = Found { swept, offset, passed: passed(&program, swept, &ran) };
+            let mut outcome = report(worker, scenario, found, ran);
+            sweep.places = search.as_ref().and_then(Search::places);
+            outcome.sweep = Some(sweep);
+            outcome.elapsed = begun.elapsed();
+            return outcome;
+        }
+        let seen = Seen::of(&program, swept, &ran.records);
+        sweep.note(&program, swept, &ran.records, &seen);
+        match &mut search {
+            None => search = Some(start(&seen, worker.virtual_time())),
+            Some(search) => search.note(offset, seen.at.unwrap_or_default()),
+        }
+        last = Some(ran);
+    }
+    sweep.places = search.as_ref().and_then(Search::places);
+    let (history, console) = last.map(|ran| (ran.history, ran.console)).unwrap_or_default();
+    Outcome {
+        name: scenario.name.clone(),
+        rules: scenario.program.rules(),
+        verdict: Verdict::Held,
+        history,
+        console,
+        repeated: None,
+        sweep: Some(sweep),
+        reproducer: None,
+        elapsed: begun.elapsed(),
+    }
+}
+
+/// The search that the first run, in which the swept branch came last, gives rise to.
+fn start(seen: &Seen, virtual_time: bool) -> Search {
+    let before = |time: Option<u64>| time.filter(|time| *time < u64::from(BEHIND));
+    let rested = before(seen.rested).filter(|_| virtual_time);
+    let returned = before(seen.returned);
+    let longest = if seen.exits { rested.max(returned) } else { returned.or(rested) };
+    let end = longest.map_or(UNKNOWN_LENGTH, |end| end as u32);
+    if !virtual_time {
+        return Search::grid(end, REPEATS - 1);
+    }
+    match &seen.at {
+        Some(At::End(path)) => {
+            let exit = returned.filter(|_| seen.exits).map(|returned| returned as u32..end);
+            let in_exit = exit.into_iter().flat_map(|Range { start, end }| {
+                (1..=IN_EXIT).map(move |i| (start + (end - start) / IN_EXIT * i) / STEP * STEP)
+            });
+            Search::watched(path.clone(), end, in_exit.collect())
+        }
+        _ => Search::blind(end),
+    }
+}
+
+fn passed(program: &Program, swept: usize, ran: &Ran) -> Option<usize> {
+    Seen::of(program, swept, &ran.records).at.map(|at| match at {
+        At::Begin => 0,
+        At::Place(places) | At::End(places) => places.len(),
+    })
+}
+
+/// Where a run went wrong.
+struct Found {
+    swept: usize,
+    offset: u32,
+    passed: Option<usize>,
+}
+
+/// A run that did not hold: a finding is tried again on fresh machines, with a plain offset.
+fn report(worker: &mut Worker<'_>, scenario: &Scenario, found: Found, ran: Ran) -> Outcome {
+    let at = |offset| plain(&scenario.program, found.swept, offset);
+    let first = at(found.offset);
+    let mut outcome = worker.confirm(scenario, &first, ran);
+    outcome.reproducer = Some(first.to_string());
+    let Some((0, tries)) = outcome.repeated else { return outcome };
+    // A fresh machine is at that place at another time.
+    let (mut lo, mut hi) = (0, found.offset.saturating_mul(2));
+    for _ in 0..if worker.virtual_time() { TRIES } else { 0 } {
+        let middle = lo + (hi - lo) / 2 / STEP * STEP;
+        let program = at(middle);
+        worker.restart();
+        let again = worker.once(&program);
+        if again.verdict.is_finding() {
+            outcome = worker.confirm(scenario, &program, again);
+            outcome.reproducer = Some(program.to_string());
+            return outcome;
+        }
+        match (passed(&program, found.swept, &again), found.passed) {
+            (Some(now), Some(then)) if now < then => lo = middle + STEP,
+            (Some(now), Some(then)) if now > then => hi = middle,
+            (Some(_), Some(_)) => lo += STEP,
+            _ => break,
+        }
+        if lo >= hi {
+            break;
+        }
+    }
+    outcome.repeated = Some((0, tries));
+    outcome
+}

@@ -1,0 +1,84 @@
+//! What one run of a sweep shows beside its verdict.
+
+use refan_program::{Program, Task};
+use refan_wire::Record;
+
+use super::search::At;
+
+/// Of the block in which a branch is swept. Times are nanoseconds from the instant at which the
+/// block's branches begin.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Where the base was when the swept branch began, if it was watched.
+    pub at: Option<At>,
+    /// When the base's last call had returned.
+    pub returned: Option<u64>,
+    /// When all who could run had come to rest.
+    pub rested: Option<u64>,
+    /// Whether the base is a spawned task: its exit releases files, and is not watched.
+    pub exits: bool,
+    /// Whether the swept branch began while a call of another branch was under way and not asleep.
+    pub raced: bool,
+}
+
+impl Seen {
+    /// Reads the records of a run in which the branch that begins with step `swept` was swept.
+    pub fn of(program: &Program, swept: usize, records: &[Record]) -> Self {
+        let block = program.block_of(swept);
+        let steps = &program.steps[block.clone()];
+        let swept_task = program.steps[swept].caller();
+        let caller = |step: usize| program.steps.get(step).and_then(|step| step.caller());
+        let starts = |task: Option<Task>| {
+            let first = steps.iter().find(|step| step.caller() == task);
+            first.is_some_and(|step| step.start.is_some())
+        };
+        let base = steps.iter().map(|step| step.caller()).find(|task| !starts(*task));
+        let mut seen = Self::default();
+        let (mut instant, mut began, mut under_way) = (0, false, 0);
+        let mut count = None;
+        for record in records {
+            match record {
+                Record::Instant { step, at } if usize::from(*step) == block.start => instant = *at,
+                Record::Rested { step, at } if usize::from(*step) == block.start => {
+                    seen.rested = Some(at.saturating_sub(instant));
+                }
+                Record::Preempts { step, places } if usize::from(*step) == swept => {
+                    count = Some(*places as usize);
+                }
+                Record::Path { step, places } if block.contains(&usize::from(*step)) => {
+                    if let Some(count) = count {
+                        // What the base passes behind its last call is no place of the block.
+                        seen.at = Some(match places.get(..count) {
+                            _ if count == 0 => At::Begin,
+                            Some(passed) if count < places.len() => At::Place(passed.to_vec()),
+                            _ => At::End(places.clone()),
+                        });
+                        seen.raced = matches!(seen.at, Some(At::Place(_)));
+                    }
+                }
+                Record::Enter { step, .. } if usize::from(*step) == swept => {
+                    began = true;
+                    seen.raced = under_way > 0 && seen.rested.is_none();
+                }
+                Record::Enter { step, .. } if block.contains(&usize::from(*step)) => {
+                    under_way += i32::from(caller(usize::from(*step)) != swept_task);
+                }
+                Record::Exit { step, at, .. } if block.contains(&usize::from(*step)) => {
+                    let task = caller(usize::from(*step));
+                    under_way -= i32::from(task != swept_task && !began);
+                    if Some(task) == base {
+                        seen.returned = Some(at.saturating_sub(instant));
+                    }
+                }
+                _ => {}
+            }
+        }
+        seen.exits = base.flatten().is_some_and(|base| {
+            steps.iter().any(|step| {
+                step.caller() == Some(base)
+                    && matches!(step.call, refan_program::Call::Spawn { .. })
+            })
+        });
+        seen
+    }
+}
