@@ -251,9 +251,17 @@ fn pidfd_getfd(run: &Run<'_>, task: Task, fd: i32) -> i64 {
         return pidfd;
     }
     // SAFETY: as above.
-    let ret = unsafe { sys!(libc::SYS_pidfd_getfd, pidfd, fd, 0) };
+    let got = unsafe { sys!(libc::SYS_pidfd_getfd, pidfd, fd, 0) };
+    if got < 0 {
+        // SAFETY: as above.
+        unsafe { sys!(libc::SYS_close, pidfd) };
+        return got;
+    }
+    // The pidfd has the lowest number that was free; the fd gets that in its place.
     // SAFETY: as above.
-    unsafe { sys!(libc::SYS_close, pidfd) };
+    let ret = unsafe { sys!(libc::SYS_dup3, got, pidfd, libc::O_CLOEXEC) };
+    // SAFETY: as above.
+    unsafe { sys!(libc::SYS_close, got) };
     ret
 }
 
