@@ -5,8 +5,11 @@ use refan_program::{Call, Rule, Task};
 use crate::Stop;
 use crate::access::Then;
 use crate::context::Context;
+use crate::read::events_of;
 use crate::rules::{MAINLINE, S1};
-use crate::state::{At, Closed, FdEntry, FileKind, FileNo, GroupNo, Life, Next, Running, State};
+use crate::state::{
+    At, Closed, EventNo, FdEntry, FileKind, FileNo, GroupNo, Life, Next, Running, State,
+};
 use crate::violation::Allowed;
 
 impl State {
@@ -135,8 +138,8 @@ impl State {
         }
     }
 
-    /// Of a group that has stopped one more accessor is allowed: whichever, or all of them where
-    /// nobody sees the difference.
+    /// Of a group that has stopped accessors are allowed: at first all that nobody else can allow
+    /// or kill meanwhile, then the others one by one, whichever.
     fn allow_next(
         &mut self,
         cx: &mut Context<'_>,
@@ -145,18 +148,39 @@ impl State {
         then: Closed,
     ) -> Result<(), Stop> {
         let events = self.to_be_allowed(group);
-        if cx.in_one_go {
-            for event in events {
+        let contested: Vec<EventNo> = if cx.in_one_go {
+            Vec::new()
+        } else {
+            events.iter().copied().filter(|event| self.is_contested(cx, group, *event)).collect()
+        };
+        if events.is_empty() || contested.len() < events.len() {
+            for event in events.into_iter().filter(|event| !contested.contains(event)) {
                 self.allow(group, event);
             }
-            return self.goes_on(cx, task, Next::TearDown { group, then });
+            if contested.is_empty() {
+                return self.goes_on(cx, task, Next::TearDown { group, then });
+            }
+        } else {
+            let event = contested[cx.choose(contested.len())];
+            self.allow(group, event);
         }
-        if events.is_empty() {
-            return self.goes_on(cx, task, Next::TearDown { group, then });
-        }
-        let event = events[cx.choose(events.len())];
-        self.allow(group, event);
         self.goes_on(cx, task, Next::Allow { group, then })
+    }
+
+    /// Whether a call of the block can answer the event, or its accessor is killed.
+    fn is_contested(&self, cx: &Context<'_>, group: GroupNo, event: EventNo) -> bool {
+        if cx.dies(self, event.0) {
+            return true;
+        }
+        let pending = self.group(group).pending.iter().find(|pending| pending.event == event);
+        pending.is_some_and(|pending| {
+            let read_now = cx.seen.returns.iter().flat_map(events_of);
+            let named = cx
+                .program
+                .block_of(cx.step)
+                .flat_map(|step| cx.program.steps[step].call.fds().map(|fd| self.number(fd)));
+            named.chain(read_now.map(|seen| seen.event.fd)).any(|fd| fd == pending.fd)
+        })
     }
 
     /// A file has been closed.
@@ -322,6 +346,7 @@ pub(crate) fn can_go_on(state: &State, cx: &Context<'_>, task: Task) -> bool {
         // Marks of the group may be pinned or not, so the close may sleep or not (S1).
         At::Closing { group, then } => {
             !state.is_pinned(*group)
+                || cx.open_ended
                 || match then {
                     Closed::Return(_) => cx.peek(call.step).is_some(),
                     Closed::Exit => cx.seen.ended.iter().any(|(ended, _)| *ended == task),

@@ -19,6 +19,9 @@ pub(crate) struct Context<'a> {
     pub seen: &'a Observation,
     /// Whether actions that follow one another are taken at once, since nobody can come between.
     pub in_one_go: bool,
+    /// Calls that were not seen to return may have returned anything: what was seen is the
+    /// beginning of a history.
+    pub open_ended: bool,
     /// What would have fitted where something was missing.
     pub foreseen: RefCell<Foreseen>,
     script: Vec<Choice>,
@@ -56,6 +59,7 @@ impl<'a> Context<'a> {
             step,
             seen,
             in_one_go: true,
+            open_ended: false,
             foreseen: RefCell::default(),
             script: Vec::new(),
             next: 0,
@@ -119,6 +123,17 @@ impl<'a> Context<'a> {
         self.peek(state.step_of(task)?)
     }
 
+    /// Whether nobody sees how the call ends that the task is in.
+    pub(crate) fn is_unseen(&self, state: &State, task: Task) -> bool {
+        self.open_ended || self.dies(state, task)
+    }
+
+    /// Whether the task has been killed, or will be before its call returns.
+    pub(crate) fn dies(&self, state: &State, task: Task) -> bool {
+        let killed = |end: &(Task, End)| end.0 == task && matches!(end.1, End::Signaled(_));
+        state.task(task).killed || self.seen.ended.iter().any(killed)
+    }
+
     /// Notes how the call of a step would return, unless it does or that is noted.
     pub(crate) fn foresee(&self, step: usize, value: i64, data: Seen) {
         if self.peek(step).is_none() {
@@ -170,7 +185,7 @@ impl<'a> Context<'a> {
             Some(Allowed::Any) | None => 0,
         };
         let Some(back) = self.peek(step) else {
-            if state.task(task).killed {
+            if self.is_unseen(state, task) {
                 let which = self.choose(allowed.len());
                 return Ok(Back { value: likely(allowed.get(which)), data: &Seen::Nothing });
             }

@@ -26,11 +26,16 @@ impl Model<'_> {
         let whole = History::new(self.program, seen, None);
         for bound in 1..=whole.returns.len() {
             let history = History::new(self.program, seen, Some(bound));
-            let scene = self.scene(steps.start, seen, history);
+            let beginning = beginning(seen, &history.returns);
+            let scene = self.scene(steps.start, &beginning, history);
             let explored =
                 explore(&scene, &self.states, |state, cx| open(state, cx, steps.clone()))?;
             if explored.settled.is_empty() {
-                return Ok(self.unexplained(&scene.history, seen, &explored.failed.of_last));
+                let failed = &explored.failed;
+                // Where the last call fits whatever comes before, the others do not.
+                let of =
+                    if failed.of_last.is_empty() { &failed.of_others } else { &failed.of_last };
+                return Ok(self.unexplained(&scene.history, seen, of));
             }
         }
         let rules = BTreeSet::from([at_end.rule]);
@@ -141,6 +146,18 @@ impl Model<'_> {
             },
         }
     }
+}
+
+/// What had been seen when these calls had returned.
+fn beginning(seen: &Observation, returned: &[usize]) -> Observation {
+    let mut beginning = seen.clone();
+    beginning.returns.retain(|back| returned.contains(&back.step));
+    let last = returned.last().map(|step| Moment::Return(*step));
+    let end = beginning.order.iter().position(|moment| Some(*moment) == last);
+    beginning.order.truncate(end.map_or(0, |end| end + 1));
+    let order = &beginning.order;
+    beginning.ended.retain(|(task, _)| order.contains(&Moment::Ended(*task)));
+    beginning
 }
 
 /// An event in words.

@@ -20,7 +20,7 @@ use crate::state::{Life, State};
 use crate::{Kernel, Observation, Stop, Violation};
 
 /// More states than any step or block of a reasonable kind reaches.
-const MAX_STATES: usize = 1 << 16;
+const MAX_STATES: usize = 1 << 13;
 /// The same of choices within one action.
 const MAX_CHOICES: usize = 4096;
 
@@ -84,6 +84,8 @@ pub(crate) struct Failed {
     unjudgeable: Option<String>,
     /// What was broken where the call of [`History::last`] could not have gone on.
     pub of_last: Vec<Violation>,
+    /// The same of the other calls.
+    pub of_others: Vec<Violation>,
 }
 
 impl Failed {
@@ -119,7 +121,9 @@ pub(crate) fn too_many() -> Stop {
 
 impl<'a> Scene<'a> {
     pub(crate) fn context(&self) -> Context<'a> {
-        Context::new(self.kernel, self.program, self.step, self.seen)
+        let mut cx = Context::new(self.kernel, self.program, self.step, self.seen);
+        cx.open_ended = self.history.bound.is_some();
+        cx
     }
 
     /// Follows every way from a state. With a bound to the history, up to the first one that
@@ -144,7 +148,7 @@ impl<'a> Scene<'a> {
                     left.push(node);
                 }
             }
-            if known.len() > MAX_STATES {
+            if into.states > MAX_STATES {
                 return Err(too_many());
             }
         }
@@ -249,8 +253,15 @@ impl<'a> Scene<'a> {
                 _ => state.go_on(cx, task),
             }
         })?;
-        if step.is_some() && step == self.history.last() {
-            into.failed.of_last.extend(failures);
+        if self.history.bound.is_some() {
+            let last = step == self.history.last();
+            let failed = &mut into.failed;
+            let of = if last { &mut failed.of_last } else { &mut failed.of_others };
+            for failure in failures {
+                if !of.contains(&failure) {
+                    of.push(failure);
+                }
+            }
         }
         next.extend(states.into_iter().map(|state| Node { state, begun: begun.clone() }));
         Ok(())
@@ -365,9 +376,9 @@ impl<'a> Scene<'a> {
             [task] if !state.task(task).killed => {
                 let whole = match moves.iter().find(|(of, _)| *of == task) {
                     Some((_, Move::Begin(branch))) => {
-                        footprints.whole(state, task, Some(self.next_step(node, *branch)))
+                        footprints.in_one_go(state, task, Some(self.next_step(node, *branch)))
                     }
-                    _ => footprints.whole(state, task, None),
+                    _ => footprints.in_one_go(state, task, None),
                 };
                 all.iter()
                     .filter(|other| **other != task)

@@ -20,8 +20,11 @@ use crate::{Object, Return, Seen};
 /// Something that actions share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Resource {
-    /// All marks, with their ignore masks.
-    Marks,
+    /// The marks on a file, or those that stand where accesses to many files meet them, of groups
+    /// that have not stopped; with their ignore masks.
+    Marks(Option<Path>),
+    /// The masks of files, which marks of stopped groups are part of until they are removed.
+    Masks,
     /// Which walks stand where they may have pinned a mark of the group.
     Pins(GroupNo),
     /// Which groups there are, and what is known of the kernel.
@@ -233,6 +236,11 @@ impl<'a> Footprints<'a> {
         task: Task,
         exiting: &mut BTreeSet<Task>,
     ) -> Option<(Option<Entry>, i32)> {
+        // What an earlier call binds that is still going on is known only when it returns.
+        if call.fds().any(|fd| self.is_unsettled(fd)) {
+            self.strange = true;
+            return None;
+        }
         let mut fds = call.fds();
         let number = fds.next().map(|fd| table.number(self.start, fd));
         let second = fds.next().map_or(-1, |fd| table.number(self.start, fd));
@@ -320,6 +328,18 @@ impl<'a> Footprints<'a> {
         Some((entry, second))
     }
 
+    /// Whether the fd is named by a variable that a call binds which went on when the block began.
+    fn is_unsettled(&self, fd: Fd) -> bool {
+        let Fd::Var(var) = fd else { return false };
+        let going_on = self.start.tasks.iter().filter_map(|task| task.call.as_ref());
+        let mut binds = going_on.filter_map(|call| self.scene.program.steps.get(call.step));
+        binds.any(|step| match &step.bind {
+            Bind::Fd(bound) => *bound == var,
+            Bind::Events(bound) => bound.contains(&var),
+            Bind::Task(_) | Bind::None => false,
+        })
+    }
+
     /// The event fds that a read returned.
     fn note_events(&self, table: &mut Table, step: usize, known: Option<Known>) {
         let writable = match known {
@@ -369,12 +389,22 @@ impl<'a> Footprints<'a> {
         }
         match call {
             Call::FanotifyInit { .. } => self.writes(&[Resource::Groups]).into(),
-            Call::FanotifyMark { path, .. } => {
+            Call::FanotifyMark { path, flags, .. } => {
+                let everywhere = MarkFlags::MOUNT | MarkFlags::FILESYSTEM | MarkFlags::FLUSH;
+                let alone = !flags.intersects(everywhere)
+                    && path.kind != PathKind::Dir
+                    && self.start.limits.marks.is_none();
                 let print = match known {
                     Some(Known::Control(group) | Known::Classic(group)) if !failed => {
-                        self.writes(&[Resource::Marks, Resource::Pins(group)])
+                        let marks = if alone {
+                            self.writes(&[Resource::Marks(Some(*path))])
+                                .with(self.reads(&[Resource::Marks(None)]))
+                        } else {
+                            self.writes(&[Resource::Marks(None), Resource::Masks])
+                        };
+                        marks.with(self.writes(&[Resource::Pins(group)]))
                     }
-                    _ => self.reads(&[Resource::Marks]),
+                    _ => self.marks(*path),
                 };
                 print.with(self.reads(&[Resource::Content(*path)])).into()
             }
@@ -423,7 +453,7 @@ impl<'a> Footprints<'a> {
             Call::SetFl { .. } => {
                 file.map_or(nothing, |file| self.writes(&[Resource::Status(file)])).into()
             }
-            Call::Fdinfo { .. } => self.reads(&[Resource::Marks]).into(),
+            Call::Fdinfo { .. } => self.all_marks().into(),
             Call::Open { path, flags } => {
                 let writes = is_writing(*flags) || flags.contains(OpenFlags::O_TRUNC);
                 self.access(*path, writes, task)
@@ -457,11 +487,16 @@ impl<'a> Footprints<'a> {
                     print.join(self.looking(group));
                 }
             }
-            None if !self.victims.contains(&task) => print.join(self.looking(group)),
+            None if !self.is_unseen(task) => print.join(self.looking(group)),
             Some(back) if TAKES_NOTHING.contains(&back.value) => print.join(self.looking(group)),
             _ => print.join(self.abandoning(group)),
         }
         print
+    }
+
+    /// Whether a call of the task can end without being seen to.
+    fn is_unseen(&self, task: Task) -> bool {
+        self.scene.history.bound.is_some() || self.victims.contains(&task)
     }
 
     /// The next action of a read.
@@ -482,9 +517,7 @@ impl<'a> Footprints<'a> {
             }
             // It waits for that to come to the head.
             Some(_) => print.with(self.writes(&[Resource::Head(group)])).with(self.looking(group)),
-            None if back.is_none() && self.victims.contains(&task) => {
-                print.with(self.abandoning(group))
-            }
+            None if back.is_none() && self.is_unseen(task) => print.with(self.abandoning(group)),
             None => print.with(self.looking(group)),
         }
     }
@@ -516,7 +549,8 @@ impl<'a> Footprints<'a> {
 
     /// A file is opened.
     fn access(&self, path: Path, writes: bool, task: Task) -> Touches {
-        let mut first = self.reads(&[Resource::Marks]).with(self.content(path, writes));
+        let mut first = self.marks(path).with(self.content(path, writes));
+        first.join(self.reads(&[Resource::Masks]));
         for group in &self.pinned {
             first.join(self.reads(&[Resource::Pins(*group)]));
         }
@@ -525,7 +559,7 @@ impl<'a> Footprints<'a> {
 
     /// An access asks whoever wants to hear of it, and then takes place.
     fn walk(&self, path: Path, writes: bool, task: Task) -> Footprint {
-        let mut print = self.reads(&[Resource::Marks]);
+        let mut print = self.marks(path).with(self.reads(&[Resource::Masks]));
         print.join(self.content(path, writes));
         print.join(self.unpinning());
         for group in self.hearers(path) {
@@ -540,10 +574,22 @@ impl<'a> Footprints<'a> {
         print
     }
 
+    /// Something depends on the marks that an access to the file meets.
+    fn marks(&self, path: Path) -> Footprint {
+        self.reads(&[Resource::Marks(Some(path)), Resource::Marks(None)])
+    }
+
+    /// Something depends on all marks.
+    fn all_marks(&self) -> Footprint {
+        Path::all().fold(self.reads(&[Resource::Marks(None), Resource::Masks]), |print, path| {
+            print.with(self.reads(&[Resource::Marks(Some(path))]))
+        })
+    }
+
     fn content(&self, path: Path, writes: bool) -> Footprint {
         if writes {
             // Ignore masks that do not survive it go.
-            self.writes(&[Resource::Content(path), Resource::Marks])
+            self.writes(&[Resource::Content(path), Resource::Marks(None), Resource::Masks])
         } else {
             self.reads(&[Resource::Content(path)])
         }
@@ -565,6 +611,19 @@ impl<'a> Footprints<'a> {
             Resource::Head(group),
             Resource::Pending(group, None),
         ])
+    }
+
+    /// The marks of a group that has stopped go, but for those that are pinned by accesses that
+    /// wait for others.
+    fn tearing_down(&self, group: GroupNo) -> Footprint {
+        let mut print = self.writes(&[Resource::Masks, Resource::Pins(group)]);
+        let slots: Vec<Resource> = self.slots.borrow().keys().copied().collect();
+        for resource in slots {
+            if matches!(resource, Resource::Pending(of, _) | Resource::Down(of) if of != group) {
+                print.join(self.reads(&[resource]));
+            }
+        }
+        print
     }
 
     /// A walk no longer stands where it may have pinned marks.
@@ -622,7 +681,7 @@ impl<'a> Footprints<'a> {
                 Resource::Unread(group),
                 Resource::Head(group),
                 Resource::Pending(group, None),
-                Resource::Marks,
+                Resource::Masks,
                 Resource::Pins(group),
                 Resource::Groups,
             ]),
@@ -664,6 +723,24 @@ impl<'a> Footprints<'a> {
         print.with(self.victim(task))
     }
 
+    /// The same, of a task that takes all of it in one go: nobody can do meanwhile what it would
+    /// find undone.
+    pub(crate) fn in_one_go(&self, state: &State, task: Task, begins: Option<usize>) -> Footprint {
+        let whole = self.whole(state, task, begins);
+        let reads = match (begins, state.task(task).call.as_ref().map(|call| &call.at)) {
+            (Some(step), _) => self.calls.get(&step).and_then(|call| call.reads),
+            (
+                None,
+                Some(
+                    At::Reading(reading)
+                    | At::Next(Next::Take(reading) | Next::HandOver { reading, .. }),
+                ),
+            ) => Some(reading.group),
+            _ => None,
+        };
+        reads.map_or(whole, |group| whole.with(self.looking(group)))
+    }
+
     /// What the task will ever touch, which has these calls to make.
     pub(crate) fn future(&self, state: &State, task: Task, left: &[usize]) -> Footprint {
         let of = state.task(task);
@@ -690,11 +767,16 @@ impl<'a> Footprints<'a> {
         let print = match &call.at {
             At::Next(next) => match next {
                 Next::Begin => self.first(state, task, call.step),
-                Next::Raise { .. } => self.reads(&[Resource::Marks]),
+                Next::Raise { path, .. } => self.marks(*path).with(self.reads(&[Resource::Masks])),
                 Next::LookUp { walk, .. } => {
-                    let hearers = self.hearers(walk.path).filter(|of| self.pinned.contains(of));
-                    hearers.fold(self.reads(&[Resource::Marks]), |print, group| {
-                        print.with(self.reads(&[Resource::Pins(group)]))
+                    self.hearers(walk.path).fold(self.marks(walk.path), |print, group| {
+                        let pins = self.pinned.contains(&group) && !state.group(group).down;
+                        let pins = if pins {
+                            self.reads(&[Resource::Pins(group)])
+                        } else {
+                            Footprint::default()
+                        };
+                        print.with(pins).with(self.reads(&[Resource::Down(group)]))
                     })
                 }
                 Next::Queue { group, .. } => self.queueing(*group),
@@ -710,13 +792,16 @@ impl<'a> Footprints<'a> {
                     None => Footprint::default(),
                 },
                 Next::Allow { group, .. } => self.abandoning(*group),
-                Next::TearDown { group, .. } => {
-                    self.writes(&[Resource::Marks, Resource::Pins(*group)])
-                }
+                Next::TearDown { group, .. } => self.tearing_down(*group),
                 Next::Exit => self.exit(task),
                 Next::Exec => Footprint::ALL,
             },
-            At::Asking { .. } => self.unpinning(),
+            At::Asking { .. } => {
+                let pins = state.lingering.iter().filter(|one| one.pinned_by.contains(&task));
+                pins.fold(Footprint::default(), |print, one| {
+                    print.with(self.adds(&[Resource::Pins(one.group)]))
+                })
+            }
             At::Reading(reading) => {
                 self.taking(state, task, call.step, reading.group, reading.events)
             }
@@ -731,9 +816,12 @@ impl<'a> Footprints<'a> {
     /// What the last action of an access touches.
     fn ending(&self, then: &Then) -> Footprint {
         let position = then.position().map(|file| self.writes(&[Resource::Position(file)]));
-        self.content(then.path(), then.writes())
-            .with(self.reads(&[Resource::Marks]))
-            .with(position.unwrap_or_default())
+        let content = self.content(then.path(), then.writes());
+        let marks = match then {
+            Then::ExecRead(..) | Then::Opened(_) | Then::OpenPerm(_) => self.marks(then.path()),
+            Then::AccessPerm(_) | Then::Transferred(_) => Footprint::default(),
+        };
+        content.with(marks).with(position.unwrap_or_default())
     }
 
     /// What the sleep of a task depends on.

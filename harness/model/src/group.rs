@@ -1,12 +1,12 @@
 //! Groups: how one is made, and its queue.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use refan_abi::{Errno, InitFlags, METADATA_LEN, OpenFlags};
 use refan_program::{Rule, Task};
 
 use crate::Kernel;
-use crate::mark::{FID, Mark};
+use crate::mark::{FID, Mark, On};
 use crate::rules::{CONTROL_FLAGS, I1, I3, MAINLINE, Q9, R1, S1, S2};
 use crate::state::{Answer, At, Event, EventNo, FileNo, GroupNo, State};
 use crate::violation::Allowed;
@@ -36,8 +36,8 @@ pub(crate) struct Group {
     /// How long the queue can get.
     pub limit: Option<u32>,
     pub marks: Vec<Mark>,
-    /// When its marks were last changed.
-    pub changed: u32,
+    /// When its marks were last changed, by what they stand on.
+    pub changed: BTreeMap<On, u32>,
     /// A mark asks, or has asked, for other than permission events.
     pub hears_of_others: bool,
     /// What a read takes next comes first.
@@ -191,7 +191,7 @@ impl State {
                 .then_some(self.limits.queued_events)
                 .flatten(),
             marks: Vec::new(),
-            changed: 0,
+            changed: BTreeMap::new(),
             hears_of_others: false,
             unread: Vec::new(),
             unordered: false,

@@ -190,7 +190,7 @@ impl State {
         let changed = self.clock;
         let of = self.group_mut(group);
         of.marks = kept;
-        of.changed = changed;
+        of.changed.extend(gone.iter().map(|mark| (mark.on, changed)));
         for mark in gone {
             let pinned_by = self.walks_over(mark.on);
             if !pinned_by.is_empty() {
@@ -380,6 +380,7 @@ impl State {
         let changed = self.clock;
         let group = self.group_mut(group);
         let mark = &mut group.marks[at];
+        let before = mark.clone();
         // fanotify_may_update_existing_mark()
         let both = mask | mark.mask;
         if (flags.contains(MarkFlags::EVICTABLE) && !mark.evictable)
@@ -402,7 +403,9 @@ impl State {
         if matches!(mark.on, On::Inode(_)) && !flags.contains(MarkFlags::EVICTABLE) {
             mark.evictable = false;
         }
-        group.changed = changed;
+        if *mark != before {
+            group.changed.insert(on, changed);
+        }
         Ok(())
     }
 
@@ -419,7 +422,7 @@ impl State {
         let changed = self.clock;
         let of = self.group_mut(group);
         let mark = of.marks.iter_mut().find(|mark| mark.on == on).ok_or(Errno::ENOENT)?;
-        of.changed = changed;
+        of.changed.insert(on, changed);
         if ignore.is_empty() {
             mark.mask -= mask;
         } else {

@@ -145,7 +145,7 @@ impl State {
         };
         let back = cx.peek_of(self, task).filter(|back| !faults(back));
         let fd = match (before, back) {
-            (Some(before), _) if !self.task(task).killed => {
+            (Some(before), _) if !cx.is_unseen(self, task) => {
                 return Err(before.foresee_read(cx, task, reading));
             }
             (_, Some(back)) => match self.accept(cx, &reading, &due, back) {
@@ -349,6 +349,7 @@ impl State {
                 (false, _) => MAINLINE,
                 (true, true) if due.restarted || self.any_restarted(group) => R2,
                 (true, true) => Q4,
+                (true, false) if self.is_taken(group, seen) => R6,
                 (true, false) => rule,
             };
             let what = if what.is_empty() { String::new() } else { format!(" ({what})") };
@@ -556,6 +557,15 @@ impl State {
                     && (seen.event.fd < 0 || seen.object == Object::Path(event.path))
             }),
         }
+    }
+
+    /// Whether the seen event was read before and nobody has answered it.
+    fn is_taken(&self, group: GroupNo, seen: &SeenEvent) -> bool {
+        let unread = &self.group(group).unread;
+        self.events.iter().any(|(number, event)| {
+            let entry = Unread::Event(*number);
+            event.group == group && !unread.contains(&entry) && self.is_entry(entry, seen)
+        })
     }
 
     /// Whether an event that is unread was so before.

@@ -474,7 +474,10 @@ impl State {
         let earlier = |time: u32| number(begun.partition_point(|since| *since < time));
         self.clock = number(begun.len());
         for group in &mut self.groups {
-            group.changed = earlier(group.changed);
+            group.changed.retain(|_, time| {
+                *time = earlier(*time);
+                *time > 0
+            });
             for mark in &mut group.marks {
                 mark.born = earlier(mark.born);
             }

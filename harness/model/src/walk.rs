@@ -135,6 +135,8 @@ impl State {
         let left: Vec<GroupNo> = (0..self.groups.len())
             .map(GroupNo)
             .filter(|group| !walk.passed.contains(group))
+            // One that has stopped lets every access through, whether its marks are there or not.
+            .filter(|group| !self.group(*group).down)
             .filter(|group| floor.is_none_or(|floor| self.group(*group).class <= floor))
             .filter(|group| self.wants(*group, walk, |_| true))
             .collect();
@@ -161,7 +163,9 @@ impl State {
 
     fn may_be_missed(&self, walk: &Walk, group: GroupNo, floor: Option<Class>) -> bool {
         let of = self.group(group);
-        (floor == Some(of.class) && of.changed > walk.since)
+        let changed =
+            |(on, time): (&On, &u32)| *time > walk.since && heard(*on, walk.path, true).is_some();
+        (floor == Some(of.class) && of.changed.iter().any(changed))
             || !self.wants(group, walk, |mark| mark.born <= walk.since)
     }
 
@@ -178,7 +182,8 @@ impl State {
         (0..self.groups.len()).any(|group| self.wants(GroupNo(group), &walk, |_| true))
     }
 
-    /// The tasks whose walks stand where they may have pinned a mark on `on`.
+    /// The tasks whose walks stand where they may have pinned a mark on `on`, and wait there for
+    /// somebody.
     pub(crate) fn walks_over(&self, on: On) -> BTreeSet<Task> {
         (0u8..)
             .zip(&self.tasks)
@@ -186,6 +191,10 @@ impl State {
                 matches!(&task.call, Some(call) if matches!(&call.at,
                     At::Asking { walk, .. } | At::Next(Next::Queue { walk, .. })
                     if heard(on, walk.path, walk.with_parent).is_some()))
+            })
+            .filter(|(number, _)| {
+                let event = self.events.get(&EventNo(Task(*number)));
+                event.is_none_or(|event| event.answer.is_none())
             })
             .map(|(number, _)| Task(number))
             .collect()

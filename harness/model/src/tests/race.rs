@@ -20,9 +20,259 @@ fn of_two_opens_of_the_queue_one_wins() {
     tape().exit(3, busy).exit(4, 1).quiet(&[]).holds();
     let violation = tape().exit(4, 1).exit(3, 1).quiet(&[]).breaks("X1", 3);
     assert_eq!(violation.history.len(), 4, "{violation:#?}");
-    tape().exit(3, busy).exit(4, busy).quiet(&[]).breaks("X1", 3);
+    tape().exit(3, busy).exit(4, busy).quiet(&[]).breaks("X1", 4);
     // One after the other.
     let one = || Tape::of(TWO_OPENS).sets_up(2).block().enter(3);
     one().exit(3, 1).enter(4).exit(4, busy).quiet(&[]).holds();
     one().exit(3, busy).enter(4).exit(4, 1).quiet(&[]).breaks("Q2", 3);
+}
+
+const ANSWER_AND_CLOSE: &str = "\
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE | NONBLOCK, O_RDONLY)
+fanotify_mark(c, ADD, OPEN_PERM, f0)
+q = open_queue(c)
+a = spawn open(f0, O_RDONLY)
+e = read(q)
+par {
+    s = spawn write(q, e, ALLOW)
+    close(q)
+}
+q2 = open_queue(c)
+read(q2)
+";
+
+fn answered() -> Tape {
+    let event = [("OPEN_PERM", "f0", "a", 2)];
+    Tape::of(ANSWER_AND_CLOSE).sets_up(4).reads(&event).block()
+}
+
+/// X2, X3: a write that has begun holds the queue, whoever closes it meanwhile.
+#[test]
+fn an_answer_that_races_a_release_holds() {
+    let again = [("OPEN_PERM", "f0", "a", 3)];
+    let race = || answered().enter(6).enter(7).exit(7, 0);
+    let ends = |tape: Tape| tape.ended("s", false).exit(4, 0).ended("a", false).quiet(&[]);
+    ends(race().exit(6, 8)).ret(1).ret(errno("EAGAIN")).holds();
+    ends(race().exit(6, 8)).ret(1).reads(&again).breaks("Q4", 9);
+    // Neither: the event is restarted, and the write finds none.
+    let neither = race().exit(6, errno("ENOENT")).ended("s", false);
+    neither.quiet(&["a"]).breaks("X2", 6);
+    // Both: the answer is taken, and the accessor waits on.
+    let both = race().exit(6, 8).ended("s", false).quiet(&["a"]);
+    both.breaks("X2", 6);
+}
+
+/// A write of a task that lives on after another has released the queue.
+#[test]
+fn two_branches_answer_one_event() {
+    let text = "\
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)
+fanotify_mark(c, ADD, OPEN_PERM, f0)
+q = open_queue(c)
+d = fork()
+a = spawn open(f0, O_RDONLY)
+e = read(q)
+par {
+    write(q, e, ALLOW)
+    d: write(q, e, DENY)
+}
+";
+    let event = [("OPEN_PERM", "f0", "a", 2)];
+    let tape = || Tape::of(text).sets_up(5).reads(&event).block().enter(7).enter(8);
+    let gone = errno("ENOENT");
+    let ends = |tape: Tape, value| tape.exit(5, value).ended("a", false).quiet(&[]);
+    ends(tape().exit(7, 8).exit(8, gone), 0).holds();
+    ends(tape().exit(7, gone).exit(8, 8), errno("EPERM")).holds();
+    // Once each (Q6).
+    ends(tape().exit(7, 8).exit(8, 8), 0).breaks("R3", 8);
+    ends(tape().exit(7, gone).exit(8, gone), 0).breaks("Q6", 8);
+    // The one that was too late decides.
+    assert!(ends(tape().exit(7, 8).exit(8, gone), errno("EPERM")).judge().0.is_err());
+}
+
+/// X4: a write before the hand-over of its event is ENOENT, and one behind it is not.
+#[test]
+fn a_write_beside_the_read_of_its_event() {
+    let text = "\
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)
+fanotify_mark(c, ADD, OPEN_PERM, f0)
+q = open_queue(c)
+d = fork()
+a = spawn open(f0, O_RDONLY)
+par {
+    d: read(q)
+    write(q, 2, ALLOW)
+    poll(q)
+}
+";
+    let event = [("OPEN_PERM", "f0", "a", 2)];
+    let tape = || Tape::of(text).sets_up(5).block().enter(6).enter(7);
+    let late = || tape().exit(7, errno("ENOENT")).enter(8);
+    // In transit the event is not unread, and not pending either.
+    late().exit(8, 0).exit_with(6, &event).quiet(&["a"]).holds();
+    late().exit(8, 0x41).exit_with(6, &event).quiet(&["a"]).holds();
+    let answered = || tape().exit(7, 8).enter(8);
+    answered().exit(8, 0).exit_with(6, &event).exit(5, 0).ended("a", false).quiet(&[]).holds();
+    answered()
+        .exit(8, 0x41)
+        .exit_with(6, &event)
+        .exit(5, 0)
+        .ended("a", false)
+        .quiet(&[])
+        .breaks("Q5", 8);
+    tape().exit_with(6, &event).exit(7, errno("ENOENT")).enter(8).exit(8, 0).quiet(&["a"]).holds();
+    // The read is over when the write begins.
+    let one = || Tape::of(text).sets_up(5).block().enter(6).exit_with(6, &event).enter(7);
+    one().exit(7, 8).enter(8).exit(8, 0).exit(5, 0).ended("a", false).quiet(&[]).holds();
+    one().exit(7, errno("ENOENT")).enter(8).exit(8, 0).quiet(&["a"]).breaks("Q6", 7);
+}
+
+/// S4: a read beside the release of the control file returns what it has, or 0.
+#[test]
+fn a_read_beside_the_shutdown() {
+    let text = "\
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)
+fanotify_mark(c, ADD, OPEN_PERM, f0)
+q = open_queue(c)
+a = spawn open(f0, O_RDONLY)
+par {
+    s = spawn read(q)
+    close(c)
+}
+";
+    let ends = |tape: Tape| tape.exit(4, 0).ended("a", false).quiet(&[]);
+    let tape = || Tape::of(text).sets_up(4).block().enter(5).enter(6);
+    let event = [("OPEN_PERM", "f0", "a", 3)];
+    ends(tape().exit_with(5, &event).ended("s", false).exit(6, 0)).holds();
+    ends(tape().exit(6, 0).exit_with(5, &event).ended("s", false)).holds();
+    ends(tape().exit(5, 0).ended("s", false).exit(6, 0)).holds();
+    // The accessor is not left behind.
+    let left = || tape().exit_with(5, &event).ended("s", false).exit(6, 0);
+    left().quiet(&["a"]).breaks("S4", 5);
+    ends(tape().exit(6, 0).exit(5, errno("EBADF")).ended("s", false)).breaks("X4", 5);
+    // A reader that is left asleep.
+    assert!(tape().exit(6, 0).exit(4, 0).ended("a", false).quiet(&["s"]).judge().0.is_err());
+}
+
+/// A read that begins when the close has returned finds the end.
+#[test]
+fn a_read_behind_the_shutdown() {
+    let text = "\
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)
+fanotify_mark(c, ADD, OPEN_PERM, f0)
+q = open_queue(c)
+d = fork()
+d: close(c)
+a = spawn open(f0, O_RDONLY)
+par {
+    d: read(q)
+    close(c)
+}
+";
+    let event = [("OPEN_PERM", "f0", "a", 2)];
+    let tape = || Tape::of(text).sets_up(6).block().enter(8).exit(8, 0).enter(7);
+    let ends = |tape: Tape| tape.exit(6, 0).ended("a", false).quiet(&[]);
+    ends(tape().exit(7, 0)).holds();
+    ends(tape().exit_with(7, &event)).breaks("S4", 7);
+}
+
+const KILL: &str = "\
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE | NONBLOCK, O_RDONLY)
+fanotify_mark(c, ADD, OPEN_PERM, f0)
+q = open_queue(c)
+d = fork()
+a = spawn open(f0, O_RDONLY)
+par {
+    kill(a)
+    d: read(q)
+}
+read(q)
+";
+
+/// K2, K3: a killed accessor's event vanishes, or is canceled if it was taken before.
+#[test]
+fn a_kill_beside_a_read() {
+    let tape = || Tape::of(KILL).sets_up(5).block().enter(6).enter(7);
+    let event = [("OPEN_PERM", "f0", "a", 2)];
+    let empty = errno("EAGAIN");
+    tape().exit(6, 0).exit_with(7, &event).ended("a", true).quiet(&[]).ret(empty).holds();
+    tape().exit(6, 0).exit(7, empty).ended("a", true).quiet(&[]).ret(empty).holds();
+    tape().exit(7, empty).exit(6, 0).ended("a", true).quiet(&[]).ret(empty).holds();
+    // It is gone when it is reaped.
+    let gone = || Tape::of(KILL).sets_up(5).block().enter(6).exit(6, 0).ended("a", true).enter(7);
+    gone().exit(7, empty).quiet(&[]).ret(empty).holds();
+    assert!(gone().exit_with(7, &event).quiet(&[]).judge().0.is_err());
+    // It does not live on.
+    assert!(tape().exit(6, 0).exit_with(7, &event).quiet(&["a"]).judge().0.is_err());
+}
+
+/// R8, Q2: a daemon that is killed lets go of its queue some time before it is reaped.
+#[test]
+fn a_killed_daemon_beside_its_successor() {
+    let text = "\
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE | NONBLOCK, O_RDONLY)
+fanotify_mark(c, ADD, OPEN_PERM, f0)
+d = fork()
+d: q = open_queue(c)
+a = spawn open(f0, O_RDONLY)
+d: e = read(q)
+par {
+    kill(d)
+    q2 = open_queue(c)
+    q3 = open_queue(c)
+}
+read(q3)
+";
+    let event = |fd| [("OPEN_PERM", "f0", "a", fd)];
+    let busy = errno("EBUSY");
+    let tape =
+        || Tape::of(text).sets_up(3).ret(1).blocks().reads(&event(2)).block().enter(7).exit(7, 0);
+    tape()
+        .enter(8)
+        .exit(8, busy)
+        .enter(9)
+        .exit(9, 1)
+        .ended("d", true)
+        .quiet(&["a"])
+        .reads(&event(2))
+        .holds();
+    let open = || tape().enter(8).exit(8, 1).enter(9).exit(9, busy).ended("d", true).quiet(&["a"]);
+    open().holds();
+    let late = || tape().ended("d", true).enter(8);
+    late().exit(8, 1).enter(9).exit(9, busy).quiet(&["a"]).holds();
+    late().exit(8, busy).enter(9).exit(9, 1).quiet(&["a"]).breaks("Q2", 8);
+}
+
+/// R2: what concurrent readers took is restarted in the order of queueing.
+#[test]
+fn what_two_readers_took_is_restarted_in_order() {
+    let text = "\
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)
+fanotify_mark(c, ADD, OPEN_PERM, f0)
+q = open_queue(c)
+a = spawn open(f0, O_RDONLY)
+b = spawn open(f0, O_RDONLY)
+d = fork()
+par {
+    read(q, 24)
+    d: read(q, 24)
+}
+close(q)
+d: close(q)
+q2 = open_queue(c)
+read(q2)
+";
+    let event = |by, fd| ("OPEN_PERM", "f0", by, fd);
+    let tape = || Tape::of(text).sets_up(6).block().enter(7).enter(8);
+    let ends = |tape: Tape| {
+        tape.exit_with(7, &[event("b", 2)]).quiet(&["a", "b"]).ret(0).still().ret(0).still()
+    };
+    let taken = || ends(tape().exit_with(8, &[event("a", 2)])).ret(1).still();
+    taken().reads(&[event("a", 3), event("b", 4)]).holds();
+    taken().reads(&[event("b", 3), event("a", 4)]).breaks("R2", 12);
+    tape()
+        .exit_with(8, &[event("a", 2)])
+        .exit_with(7, &[event("a", 2)])
+        .quiet(&["a", "b"])
+        .breaks("R6", 7);
 }

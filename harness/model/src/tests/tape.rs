@@ -10,7 +10,7 @@ use crate::{
     Violation,
 };
 
-pub(super) const MAIN_PID: i32 = 10;
+pub(crate) const MAIN_PID: i32 = 10;
 
 pub(crate) fn kernel() -> Kernel {
     Kernel {
