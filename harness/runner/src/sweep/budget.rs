@@ -32,7 +32,7 @@ pub struct Limit {
 impl Default for Budget {
     /// Enough to see whether calls race at all.
     fn default() -> Self {
-        Self::Runs(24)
+        Self::Runs(8)
     }
 }
 

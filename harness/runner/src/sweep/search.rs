@@ -11,7 +11,7 @@ const GRID: u32 = 64;
 
 /// Offsets at which the base has not reached the kernel yet: between the instant and the entry of a
 /// call lie some hundred instructions.
-const IN_USER_MODE: [u32; 3] = [512, 256, 0];
+const IN_USER_MODE: [u32; 2] = [256, 0];
 
 /// A search over the offsets from 0 on.
 #[derive(Debug)]
