@@ -1,4 +1,7 @@
 //! Configurations: fragments on top of `allnoconfig`, and the proof that each request was granted.
+//!
+//! Fragments are written as `.config` is. What only some kernel versions have is asked for by `CONFIG_X?=y`, and need
+//! not be granted.
 
 use super::configs::Fragment;
 use std::collections::{BTreeMap, HashMap};
@@ -8,6 +11,8 @@ use std::collections::{BTreeMap, HashMap};
 struct Request<'a> {
     value: &'a str,
     fragment: &'a str,
+    /// Whether a kernel without it will not do.
+    required: bool,
 }
 
 /// The fragments as one text, for `KCONFIG_ALLCONFIG`; where two set the same option the later one wins.
@@ -28,7 +33,7 @@ pub fn refused(fragments: &[Fragment], config: &str) -> Vec<String> {
         .into_iter()
         .filter_map(|(option, request)| {
             let got = got.get(option).copied().unwrap_or("n");
-            (got != request.value).then(|| {
+            (request.required && got != request.value).then(|| {
                 format!(
                     "{option} is {got}, but the fragment {} asks for {}",
                     request.fragment, request.value
@@ -42,7 +47,9 @@ fn requests(fragments: &[Fragment]) -> BTreeMap<&str, Request<'_>> {
     let mut all = BTreeMap::new();
     for Fragment { name, text } in fragments {
         for (option, value) in text.lines().filter_map(setting) {
-            all.insert(option, Request { value, fragment: name });
+            let required = !option.ends_with('?');
+            let option = option.trim_end_matches('?');
+            all.insert(option, Request { value, fragment: name, required });
         }
     }
     all
@@ -74,6 +81,14 @@ mod tests {
             fragment("b", "# CONFIG_A is not set\nCONFIG_C=\"x y\"\n"),
         ];
         assert_eq!(merged(&all), "# CONFIG_A is not set\nCONFIG_B=1\nCONFIG_C=\"x y\"\n");
+    }
+
+    #[test]
+    fn what_some_kernels_lack_need_not_be_granted() {
+        let all = [fragment("a", "CONFIG_A?=y\nCONFIG_B=y\n")];
+        assert_eq!(merged(&all), "CONFIG_A=y\nCONFIG_B=y\n");
+        assert!(refused(&all, "CONFIG_B=y\n").is_empty());
+        assert_eq!(refused(&all, "CONFIG_A=y\n").len(), 1);
     }
 
     #[test]
