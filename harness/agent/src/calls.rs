@@ -279,7 +279,8 @@ fn select(fd: i32) -> i64 {
     let time = &raw mut time;
     // SAFETY: three sets of the size that the kernel takes them to have, and a time, all locals.
     let ret = unsafe { sys!(libc::SYS_select, fd + 1, reading, writing, exceptions, time) };
-    if ret < 0 {
+    // Nothing is ready; of an fd beyond the table the kernel leaves the sets as they were.
+    if ret <= 0 {
         return ret;
     }
     let ready = sets.map(|set| set[word] & bit != 0);
@@ -500,6 +501,8 @@ mod tests {
         assert_eq!((ret, data), (-9, Data::None));
         assert_eq!(poll(-1), 0);
         assert_eq!(epoll(file.as_raw_fd()), -1);
+        assert_eq!(select(file.as_raw_fd()), i64::from(libc::POLLIN | libc::POLLOUT));
+        assert!([0, -9].contains(&select(1000)));
         let (ret, data) = readlink(-1);
         assert_eq!((ret, data), (-2, Data::None));
     }
