@@ -1,9 +1,10 @@
 //! The accounting: what a program that is over has left in the kernel (rule S3).
 //!
 //! A program's tasks are reaped and its file systems unmounted when it is over. What then differs
-//! from before is a leak: open files, live objects of `fs/notify` by the place that allocated them
-//! (exact, `/proc/allocinfo`, where the kernel has `CONFIG_MEM_ALLOC_PROFILING`), and what counts
-//! against a user's limits of groups and marks.
+//! from before is a leak: open files, what counts against a user's limits of groups and marks, and
+//! live objects of `fs/notify` by the place that allocated them (exact, `/proc/allocinfo`, where the
+//! kernel has `CONFIG_MEM_ALLOC_PROFILING`). The last take the kernel longer to list than most
+//! programs take to run, so the host asks for them apart, when it has seen enough programs.
 //!
 //! Deferred work may still be on its way. So a difference is looked at again, each time after such
 //! work was driven, until it is gone; only one that outlasts [`PATIENCE`] is a leak.
@@ -26,66 +27,77 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The first pause between two looks; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// What there is in the kernel, by name.
+/// What there is in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accounts(BTreeMap<String, u64>);
+pub struct Accounts {
+    files: u64,
+    /// Live objects of `fs/notify` by the place that allocated them.
+    objects: BTreeMap<String, u64>,
+}
 
 impl Accounts {
     /// What there is before the first program, once what stays for good has been made.
     pub fn at_boot() -> Result<Self> {
         count_of_user(ROOT)?;
         drive();
-        Self::read()
+        Ok(Self { files: open_files()?, objects: objects()? })
     }
 
-    fn read() -> Result<Self> {
-        let text = fs::read_to_string("/proc/sys/fs/file-nr").context("reading file-nr")?;
-        let files = text.split_whitespace().next().and_then(|files| files.parse().ok());
-        let files = files.with_context(|| format!("file-nr says {text:?}"))?;
-        let mut accounts = BTreeMap::from([("open files".to_owned(), files)]);
-        match fs::read_to_string("/proc/allocinfo") {
-            Ok(text) => accounts.extend(allocations(&text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).context("reading /proc/allocinfo"),
-        }
-        Ok(Self(accounts))
-    }
-
-    /// Holds what there is after a program against what there was before.
+    /// Holds what is quickly told after each program against what there was at boot: open files,
+    /// and what counts against the limits of the program's users.
     pub fn settle(&self, program: &Program) -> Result<Record> {
         let mut leaks = Vec::new();
         for user in users(program) {
-            if let Some(leak) = await_none(|| Ok(count_of_user(user)?.into_iter().collect()))? {
-                leaks.extend(leak);
-            }
+            leaks.extend(await_none(|| Ok(count_of_user(user)?.into_iter().collect()))?);
         }
-        leaks.extend(await_none(|| Ok(self.differences(&Self::read()?)))?.unwrap_or_default());
+        leaks.extend(await_none(|| {
+            let now = open_files()?;
+            let leak = Leak { what: "open files".to_owned(), before: self.files, after: now };
+            Ok(Some(leak).filter(|leak| leak.before != leak.after).into_iter().collect())
+        })?);
         Ok(Record::Accounts { leaks })
     }
 
-    fn differences(&self, now: &Self) -> Vec<Leak> {
-        let names: BTreeSet<&String> = self.0.keys().chain(now.0.keys()).collect();
-        let of = |accounts: &Self, name: &String| accounts.0.get(name).copied().unwrap_or(0);
-        names
-            .into_iter()
-            .map(|name| Leak { what: name.clone(), before: of(self, name), after: of(now, name) })
-            .filter(|leak| leak.before != leak.after)
-            .collect()
+    /// Holds the live objects against those at boot, after any number of programs.
+    pub fn settle_objects(&self) -> Result<Record> {
+        Ok(Record::Accounts { leaks: await_none(|| Ok(differences(&self.objects, &objects()?)))? })
     }
+}
+
+fn open_files() -> Result<u64> {
+    let text = fs::read_to_string("/proc/sys/fs/file-nr").context("reading file-nr")?;
+    let files = text.split_whitespace().next().and_then(|files| files.parse().ok());
+    files.with_context(|| format!("file-nr says {text:?}"))
+}
+
+/// None where the kernel does not count them.
+fn objects() -> Result<BTreeMap<String, u64>> {
+    match fs::read_to_string("/proc/allocinfo") {
+        Ok(text) => Ok(allocations(&text).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error).context("reading /proc/allocinfo"),
+    }
+}
+
+fn differences(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> Vec<Leak> {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let of = |counts: &BTreeMap<String, u64>, name| counts.get(name).copied().unwrap_or(0);
+    names
+        .into_iter()
+        .map(|name| Leak { what: name.clone(), before: of(before, name), after: of(after, name) })
+        .filter(|leak| leak.before != leak.after)
+        .collect()
 }
 
 /// Looks until there is nothing left, or for as long as deferred work may take; then it returns
 /// what is there.
-fn await_none(look: impl Fn() -> Result<Vec<Leak>>) -> Result<Option<Vec<Leak>>> {
+fn await_none(look: impl Fn() -> Result<Vec<Leak>>) -> Result<Vec<Leak>> {
     let begin = sys::now();
     let mut pause = PAUSE;
     loop {
         let leaks = look()?;
-        if leaks.is_empty() {
-            return Ok(None);
-        }
-        if u128::from(sys::now() - begin) > PATIENCE.as_nanos() {
-            return Ok(Some(leaks));
+        if leaks.is_empty() || u128::from(sys::now() - begin) > PATIENCE.as_nanos() {
+            return Ok(leaks);
         }
         drive();
         std::thread::sleep(pause);
@@ -205,14 +217,14 @@ mod tests {
 
     #[test]
     fn what_differs_is_a_leak() {
-        let accounts = |pairs: &[(&str, u64)]| {
-            Accounts(pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect())
+        let counts = |pairs: &[(&str, u64)]| -> BTreeMap<String, u64> {
+            pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
         };
-        let before = accounts(&[("a", 1), ("b", 2)]);
-        let after = accounts(&[("a", 1), ("b", 3), ("c", 1)]);
+        let before = counts(&[("a", 1), ("b", 2)]);
+        let after = counts(&[("a", 1), ("b", 3), ("c", 1)]);
         let leak = |what: &str, before, after| Leak { what: what.to_owned(), before, after };
-        assert_eq!(before.differences(&after), [leak("b", 2, 3), leak("c", 0, 1)]);
-        assert_eq!(before.differences(&before), []);
+        assert_eq!(differences(&before, &after), [leak("b", 2, 3), leak("c", 0, 1)]);
+        assert_eq!(differences(&before, &before), []);
     }
 
     #[test]

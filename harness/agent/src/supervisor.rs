@@ -69,6 +69,10 @@ impl Supervisor {
                 let api = ApiValues { init_flag, open_queue_ioctl };
                 self.run(Order { supervisor: self, api, program })
             }
+            Ok(Job::Account) => {
+                self.account(self.accounts.settle_objects());
+                Leavings::None
+            }
             Ok(Job::PowerOff) => {
                 if let Err(error) = init::power_off() {
                     self.broken(format!("{error:#}"));
@@ -96,10 +100,7 @@ impl Supervisor {
             Ok(status) if status.exited() => {
                 let leavings = Leavings::from_status(status.exit_status());
                 if leavings == Leavings::None {
-                    match self.accounts.settle(&Program::decode(&order.program)) {
-                        Ok(accounts) => self.record(&accounts),
-                        Err(error) => self.broken(format!("the accounting: {error:#}")),
-                    }
+                    self.account(self.accounts.settle(&Program::decode(&order.program)));
                 }
                 leavings
             }
@@ -110,6 +111,13 @@ impl Supervisor {
                 }
                 Leavings::Tasks
             }
+        }
+    }
+
+    fn account(&self, accounts: anyhow::Result<Record>) {
+        match accounts {
+            Ok(accounts) => self.record(&accounts),
+            Err(error) => self.broken(format!("the accounting: {error:#}")),
         }
     }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use refan_abi::{ApiValues, Errno};
 use refan_program::{Facility, Program};
 use refan_vm::{Machine, MachineError, SharedMemory};
-use refan_wire::{Job, Record, RegionError};
+use refan_wire::{Job, Leak, Record, RegionError};
 
 use crate::prepared::{Declared, Prepared};
 
@@ -129,6 +129,19 @@ impl Guest {
     /// Runs a program.
     pub fn run(&mut self, program: &Program) -> Result<Run> {
         self.job(&Job::Run { api: self.api_pair(), program: program.bare().encode() })
+    }
+
+    /// What the programs that have run here have left in the kernel beyond what each was asked for.
+    pub fn account(&mut self) -> Result<Vec<Leak>> {
+        let run = self.job(&Job::Account)?;
+        if let Some(failure) = run.failure {
+            return Err(failure).context("the machine failed in the accounting");
+        }
+        match <[Record; 1]>::try_from(run.records.context("the accounting's answer")?) {
+            Ok([Record::Accounts { leaks }]) => Ok(leaks),
+            Ok([record]) => bail!("the accounting was answered with {record:?}"),
+            Err(records) => bail!("the accounting was answered with {records:?}"),
+        }
     }
 
     fn api_pair(&self) -> (u32, u32) {

@@ -105,7 +105,7 @@ impl<'a> Worker<'a> {
         match scenario.program.swept() {
             Some(swept) => sweep::run(self, scenario, swept, &budget.next()),
             None => {
-                let ran = self.once(&scenario.program);
+                let ran = self.accounted(&scenario.program);
                 self.confirm(scenario, &scenario.program, ran)
             }
         }
@@ -120,7 +120,7 @@ impl<'a> Worker<'a> {
             let mut again = 0;
             for _ in 0..REPEATS {
                 self.restart();
-                again += u32::from(self.once(program).verdict.is_finding());
+                again += u32::from(self.accounted(program).verdict.is_finding());
             }
             repeated = Some((again, REPEATS));
         }
@@ -178,6 +178,23 @@ impl<'a> Worker<'a> {
 }
 
 impl Worker<'_> {
+    /// The same, and then what is left in the kernel.
+    fn accounted(&mut self, program: &Program) -> Ran {
+        let mut ran = self.once(program);
+        if matches!(ran.verdict, Verdict::Held) {
+            ran.verdict = self.account(program);
+        }
+        ran
+    }
+
+    /// Whether this program, or one that ran before it on this machine, left something behind.
+    pub(crate) fn account(&mut self, program: &Program) -> Verdict {
+        match self.guest().and_then(|(guest, _)| guest.account()) {
+            Ok(leaks) => judge::leaked(program, &leaks).map_or(Verdict::Held, Verdict::Broken),
+            Err(error) => Verdict::None(format!("{error:#}")),
+        }
+    }
+
     /// Holds the trace of a program in which the model sees no fault against the one that the
     /// reference leaves. Where the model cannot tell, the reference does.
     fn compare(&mut self, program: &Program, records: &[Record], of_model: Verdict) -> Verdict {

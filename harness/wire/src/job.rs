@@ -20,6 +20,8 @@ pub enum Job {
         /// Its binary form.
         program: Vec<u8>,
     },
+    /// Tell which live objects there are that were not there at boot.
+    Account,
     /// Shut the machine down in good order.
     PowerOff,
 }

@@ -144,7 +144,8 @@ pub enum Record {
         /// When.
         at: u64,
     },
-    /// After the end: what the program has left in the kernel.
+    /// After the end, and as the answer to [`crate::Job::Account`]: what programs have left in the
+    /// kernel.
     Accounts {
         /// What is there that was not, or the other way round.
         leaks: Vec<Leak>,

@@ -8,14 +8,20 @@ use refan_runner::{Outcome, Prepared, Verdict};
 
 use super::{Counts, Report, Sweeps, Totals};
 
-/// Prints a line a suite and a paragraph a failure.
+/// With more scenarios than this, a sweep is told of only if it never raced.
+const FEW: usize = 20;
+
+/// Prints a line for what is not as it should be and a paragraph a failure; of a few scenarios also
+/// what each sweep saw.
 #[derive(Default)]
 pub struct Terminal {
+    few: bool,
     failures: Vec<String>,
 }
 
 impl Report for Terminal {
     fn start(&mut self, prepared: &Prepared, scenarios: usize, machines: usize) {
+        self.few = scenarios <= FEW;
         println!("  kernel   {}", prepared.kernel);
         println!("  machine  {}", prepared.machine);
         println!(
@@ -26,7 +32,7 @@ impl Report for Terminal {
     }
 
     fn outcome(&mut self, outcome: &Outcome) {
-        if let Some(sweep) = &outcome.sweep {
+        if let Some(sweep) = outcome.sweep.as_ref().filter(|sweep| self.few || sweep.raced == 0) {
             print_sweep(&outcome.name, sweep);
         }
         if matches!(outcome.verdict, Verdict::Held | Verdict::Unsupported(_)) {

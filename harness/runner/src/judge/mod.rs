@@ -16,7 +16,7 @@ use std::ops::Range;
 use refan_abi::ApiValues;
 use refan_model::{Kernel, Model, Moment, Stop, Violation};
 use refan_program::{Expect, Program, Rule};
-use refan_wire::Record;
+use refan_wire::{Leak, Record};
 
 pub use history::history;
 
@@ -67,7 +67,7 @@ pub fn judge(
     if let Some(violation) = expect::first_failure(program, &trace) {
         return Judgement::Broken(violation);
     }
-    if let Some(violation) = leaked(program, &trace) {
+    if let Some(violation) = leaked(program, trace.leaks.as_deref().unwrap_or_default()) {
         return Judgement::Broken(violation);
     }
     match trace.fault {
@@ -77,9 +77,11 @@ pub fn judge(
 }
 
 /// Holds what the program left behind against S3, which leaves nothing.
-fn leaked(program: &Program, trace: &Trace) -> Option<Violation> {
+pub fn leaked(program: &Program, leaks: &[Leak]) -> Option<Violation> {
     const S3: Rule = Rule::named('S', 3);
-    let leaks = trace.leaks.as_ref().filter(|leaks| !leaks.is_empty())?;
+    if leaks.is_empty() {
+        return None;
+    }
     let counts = leaks.iter().map(|leak| format!("{} {}", leak.after, leak.what));
     let before = leaks.iter().map(|leak| format!("{} {}", leak.before, leak.what));
     Some(Violation {

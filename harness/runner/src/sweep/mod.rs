@@ -139,10 +139,14 @@ pub(crate) fn run(
     }
     sweep.places = search.as_ref().and_then(Search::places);
     let (history, console) = last.map(|ran| (ran.history, ran.console)).unwrap_or_default();
+    let verdict = worker.account(&scenario.program);
+    if !matches!(verdict, Verdict::Held) {
+        worker.restart();
+    }
     Outcome {
         name: scenario.name.clone(),
         rules: scenario.program.rules(),
-        verdict: Verdict::Held,
+        verdict,
         history,
         console,
         repeated: None,
