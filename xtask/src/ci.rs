@@ -38,6 +38,7 @@ pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
     for target in TARGETS {
         steps.push(step(&["xtask", "test", "--target", target]));
     }
+    steps.push(step(&["xtask", "test", "race"]));
     // I4: classic groups, held against the kernel without the series.
     steps.push(step(&["xtask", "test", "classic", "--against", "none"]));
     steps.push(step(&[

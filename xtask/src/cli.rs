@@ -148,8 +148,9 @@ pub struct Test {
     ///
     /// A sweep runs its scenario with the branch at one offset after another, so that it preempts the
     /// others at each place of the kernel that they pass (known where the kernel has KCOV, as of target
-    /// `kasan`). Each gets 8 runs unless a time is given, of which the sweeps get equal shares, or
-    /// `full`: until no place is left. Where time is not virtual (machine `smp`), a sweep is 20 runs.
+    /// `kasan`). Sweeps that are named get 8 runs each unless a time is given, of which they get equal
+    /// shares, or `full`: until no place is left; without a name or a time none is run. Where time is
+    /// not virtual (machine `smp`), a sweep is 20 runs.
     #[arg(long, value_name = "DURATION|full", value_parser = sweep)]
     pub sweep: Option<Sweep>,
 }

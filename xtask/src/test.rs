@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use refan_runner::sweep::Budget;
 use refan_runner::{Verdict, pool};
+use xtask::kernel::Progress;
 
 use crate::cli;
 use crate::exit::Exit;
@@ -15,8 +16,16 @@ use crate::{doctor_command, prepare, select};
 
 /// Prepares what is missing, runs the scenarios and reports.
 pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
-    let scenarios = select::scenarios_and_random(repository, arguments)?;
+    let mut scenarios = select::scenarios_and_random(repository, arguments)?;
     let steps = Steps::new();
+    let all = scenarios.len();
+    if leaves_sweeps(arguments) {
+        scenarios.retain(|scenario| scenario.program.swept().is_none());
+    }
+    let left = all - scenarios.len();
+    if left > 0 {
+        steps.note(&format!("{left} sweeps are left out; `--sweep 5m` or `test race` runs them"));
+    }
     if arguments.install_deps {
         doctor_command::install(&steps)?;
     }
@@ -62,6 +71,12 @@ pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
     totals.elapsed = begun.elapsed();
     report.end(&totals);
     Ok(exit(&totals, scenarios.len()))
+}
+
+/// A verdict on everything is wanted in seconds: sweeps are run only when they are asked for, by
+/// name or by what they may cost.
+fn leaves_sweeps(arguments: &cli::Test) -> bool {
+    arguments.scenarios.is_empty() && arguments.sweep.is_none() && arguments.random.is_none()
 }
 
 /// A finding outweighs a missing verdict; nothing but held and unsupported ends in 0, and something
