@@ -114,16 +114,3 @@ fn readers_and_accessors_at_the_same_time() {
     let explored = readers_and_accessors().holds();
     assert!(explored < 300, "{explored} states");
 }
-
-/// Twelve calls at the same time are judged within ten milliseconds, by the clock.
-#[test]
-#[ignore = "a measure, for release builds: cargo test --release -p refan-model -- --ignored"]
-fn twelve_calls_within_ten_milliseconds() {
-    let tape = readers_and_accessors();
-    let runs = 20;
-    let begin = std::time::Instant::now();
-    let explored = (0..runs).map(|_| tape.holds()).max();
-    let each = begin.elapsed() / runs;
-    println!("{each:?} each, {explored:?} states");
-    assert!(each.as_millis() < 10, "{each:?}");
-}
