@@ -27,8 +27,10 @@ const BEFORE: u64 = 3_000_000;
 pub struct Gate {
     /// Nanoseconds of `CLOCK_MONOTONIC`.
     instant: AtomicU64,
-    /// Branches that wait.
+    /// Branches that wait, or did.
     armed: AtomicU32,
+    /// Branches whose time has come.
+    begun: AtomicU32,
     /// Blocks whose instant is published.
     published: AtomicU32,
     /// One more than the number of the block that is being made; 0 is none.
@@ -39,6 +41,7 @@ impl Gate {
     /// Makes ready, as the coordinator, for the branches of a block.
     pub fn open(&self, block: Block) {
         self.armed.store(0, Ordering::Release);
+        self.begun.store(0, Ordering::Release);
         self.open.store(u32::from(block.0) + 1, Ordering::Release);
     }
 
@@ -55,6 +58,11 @@ impl Gate {
     /// How many branches are armed.
     pub fn armed(&self) -> u32 {
         self.armed.load(Ordering::Acquire)
+    }
+
+    /// How many branches have waited for their time.
+    pub fn begun(&self) -> u32 {
+        self.begun.load(Ordering::Acquire)
     }
 
     /// Publishes the instant.
@@ -81,6 +89,7 @@ impl Gate {
                 }
             }
         }
+        self.begun.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -134,6 +143,7 @@ mod tests {
                 let begun = branch.join().expect("no panic");
                 assert!(begun >= instant + start.map_or(0, offset), "{start:?}");
             }
+            assert_eq!(gate.begun(), 3);
         });
     }
 }

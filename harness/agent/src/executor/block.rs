@@ -8,7 +8,7 @@ use refan_program::{Block, Call, Start, Step, Task};
 use refan_wire::Record;
 
 use super::{Coordinator, Life};
-use crate::gate;
+use crate::gate::{self, Gate};
 use crate::run::State;
 use crate::sys::{self, sys};
 use crate::task::Origin;
@@ -26,9 +26,6 @@ const BEHIND_TICK: u64 = 700_000;
 
 /// The lowest priority of `SCHED_FIFO`.
 const LOWEST: u8 = 1;
-
-/// How long after the last start the coordinator looks again.
-const AFTER: u64 = 1_000_000;
 
 /// A branch of a block.
 struct Branch {
@@ -54,7 +51,7 @@ impl Coordinator<'_> {
                 _ => self.run.slot(branch.task).order(branch.first as u16),
             }
         }
-        self.wait_armed(&branches)?;
+        self.wait_for(&branches, Gate::armed)?;
         let preempts = branches.iter().any(|branch| branch.start.is_some());
         for branch in branches.iter().filter(|_| preempts) {
             let above = branch.start.map_or(0, |start| start.priority);
@@ -68,7 +65,9 @@ impl Coordinator<'_> {
         // This process runs only when no branch does.
         gate::sleep_until(instant + 1);
         self.run.record(&Record::Rested { step: block.start as u16, at: sys::now() });
-        gate::sleep_until(instant + last.unwrap_or(0) + AFTER);
+        gate::sleep_until(instant + last.unwrap_or(0));
+        // One that still sleeps for its time is not blocked in a call.
+        self.wait_for(&branches, Gate::begun)?;
         let releases =
             |step: &Step| matches!(step.call, Call::Close { .. } | Call::Exit | Call::Kill { .. });
         let released = self.run.program.steps[block.clone()].iter().any(releases);
@@ -114,13 +113,13 @@ impl Coordinator<'_> {
         branches
     }
 
-    /// Waits until every branch is armed, or has ended before that.
-    fn wait_armed(&mut self, branches: &[Branch]) -> Result<()> {
+    /// Waits until the gate counts every branch that has not ended.
+    fn wait_for(&mut self, branches: &[Branch], counted: impl Fn(&Gate) -> u32) -> Result<()> {
         loop {
             self.take_note()?;
             let ended = |branch: &&Branch| self.life(branch.task) == Life::Ended;
             let ended = branches.iter().filter(ended).count();
-            if self.run.gate.armed() as usize + ended >= branches.len() {
+            if counted(&self.run.gate) as usize + ended >= branches.len() {
                 return Ok(());
             }
             rustix::thread::sched_yield();
