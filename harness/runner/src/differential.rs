@@ -12,15 +12,6 @@ pub fn is_comparable(program: &Program) -> bool {
     !program.is_restartable() && program.steps.iter().all(|step| step.block.is_none())
 }
 
-/// Whether a trace is that of a run from its beginning to its end, which left nothing behind.
-pub fn is_whole(records: &[Record]) -> bool {
-    let accounted =
-        |record: &Record| matches!(record, Record::Accounts { leaks } if leaks.is_empty());
-    records.last().is_some_and(accounted)
-        && records.iter().any(|record| matches!(record, Record::End { .. }))
-        && !records.iter().any(|record| matches!(record, Record::Broken { .. }))
-}
-
 /// The first difference between what the kernel under test did and what the reference did.
 pub fn difference(tested: &[Record], reference: &[Record]) -> Option<Violation> {
     let (tested, reference) = (normalized(tested), normalized(reference));
@@ -129,16 +120,6 @@ mod tests {
         assert_eq!(difference(&one, &two), None);
         let other = [ended(1), quiet, ended(2), ended(3)];
         assert!(difference(&one, &other).is_some());
-    }
-
-    #[test]
-    fn a_trace_that_breaks_off_is_not_whole() {
-        let accounts = Record::Accounts { leaks: Vec::new() };
-        assert!(is_whole(&[Record::End { at: 0 }, accounts.clone()]));
-        assert!(!is_whole(&[Record::End { at: 0 }]));
-        assert!(!is_whole(std::slice::from_ref(&accounts)));
-        let broken = Record::Broken { what: String::new() };
-        assert!(!is_whole(&[broken, Record::End { at: 0 }, accounts]));
     }
 
     #[test]

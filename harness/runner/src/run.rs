@@ -198,7 +198,7 @@ impl Worker<'_> {
     /// Holds the trace of a program in which the model sees no fault against the one that the
     /// reference leaves. Where the model cannot tell, the reference does.
     fn compare(&mut self, program: &Program, records: &[Record], of_model: Verdict) -> Verdict {
-        let comparable = differential::is_comparable(program) && differential::is_whole(records);
+        let comparable = differential::is_comparable(program) && judge::is_whole(program, records);
         let Some(reference) = self.reference.as_mut().filter(|_| comparable) else {
             return of_model;
         };

@@ -76,6 +76,12 @@ pub fn judge(
     }
 }
 
+/// Whether the trace is that of a run from its beginning to its end, which left nothing behind.
+pub fn is_whole(program: &Program, records: &[Record]) -> bool {
+    let trace = Trace::read(program, records);
+    trace.fault.is_none() && trace.leaks.is_some_and(|leaks| leaks.is_empty())
+}
+
 /// Holds what the program left behind against S3, which leaves nothing.
 pub fn leaked(program: &Program, leaks: &[Leak]) -> Option<Violation> {
     const S3: Rule = Rule::named('S', 3);

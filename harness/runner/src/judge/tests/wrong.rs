@@ -7,7 +7,7 @@ use refan_wire::{Leak, Record};
 
 use super::simulated::{simulated, trace};
 use super::tape::API;
-use crate::judge::{Judgement, judge};
+use crate::judge::{Judgement, is_whole, judge};
 
 const GROUP: &str = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\n";
 const QUEUE: &str = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\nq = open_queue(c)\n";
@@ -124,9 +124,11 @@ fn shutdown() {
 fn what_is_left_behind() {
     let program = parse(WATCH).expect("a program");
     let mut records = trace(&program, &simulated(&program));
+    assert!(is_whole(&program, &records));
     let leak = Leak { what: "groups of user 0".to_owned(), before: 0, after: 1 };
     let accounts = records.last_mut().expect("the accounting");
     *accounts = Record::Accounts { leaks: vec![leak] };
+    assert!(!is_whole(&program, &records));
     match judge(&program, &records, API, true) {
         Judgement::Broken(violation) => assert_eq!(violation.rule.to_string(), "S3"),
         other => panic!("{other:?}"),
@@ -134,4 +136,5 @@ fn what_is_left_behind() {
     records.pop();
     let judgement = judge(&program, &records, API, true);
     assert!(matches!(judgement, Judgement::Unjudgeable(_)), "{judgement:?}");
+    assert!(!is_whole(&program, &records));
 }
