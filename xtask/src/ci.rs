@@ -35,10 +35,10 @@ pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
         step(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
         step(&["nextest", "run", "--profile", "ci", "--workspace", "--exclude", "scenarios"]),
     ];
+    steps.push(step(&["xtask", "rules"]));
     for target in TARGETS {
         steps.push(step(&["xtask", "test", "--target", target]));
     }
-    steps.push(step(&["xtask", "test", "race"]));
     // I4: classic groups, held against the kernel without the series.
     steps.push(step(&["xtask", "test", "classic", "--against", "none"]));
     steps.push(step(&[
