@@ -90,10 +90,10 @@ impl Figure {
                 "event": "figure", "version": 1, "name": name, "seconds": time,
                 "limit": self.limit, "limit_seconds": limit, "ratio": ratio, "runs": runs,
             });
-            println!("{object}");
+            say!("{object}");
         } else {
-            println!("  {name:<24} {time:.3} s");
-            println!("    {ratio:.2} times {limit:.3} s, {} (median of {runs})", self.limit);
+            say!("  {name:<24} {time:.3} s");
+            say!("    {ratio:.2} times {limit:.3} s, {} (median of {runs})", self.limit);
         }
     }
 }

@@ -74,7 +74,7 @@ fn require(tool: &str, install: bool) -> Result<()> {
             "{package} is not installed; this mends it:\n  cargo install --locked {package}\nor pass --install-deps"
         )));
     }
-    println!("== cargo install --locked {package}");
+    say!("== cargo install --locked {package}");
     let status = Command::new(cargo())
         .args(["install", "--locked", "--quiet", &package])
         .status()
@@ -98,14 +98,14 @@ impl Step {
 
     fn run(&self, repository: &Path) -> Result<Exit> {
         let line = format!("cargo {}", self.arguments.join(" "));
-        println!("\n== {line}");
+        say!("\n== {line}");
         let begun = Instant::now();
         let status = Command::new(cargo())
             .current_dir(repository)
             .args(&self.arguments)
             .status()
             .with_context(|| format!("cannot run `{line}`"))?;
-        println!("== {line}: {status} after {}", seconds(begun.elapsed()));
+        say!("== {line}: {status} after {}", seconds(begun.elapsed()));
         Ok(match status.code() {
             Some(0) => Exit::Held,
             Some(2) => Exit::Usage,

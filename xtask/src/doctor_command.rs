@@ -23,38 +23,38 @@ pub fn run(repository: &Path, arguments: &cli::Doctor) -> Result<Exit> {
     let report = doctor::examine();
     for check in &report.checks {
         if arguments.json {
-            println!("{}", json!({ "event": "check", "version": 1, "check": check }));
+            say!("{}", json!({ "event": "check", "version": 1, "check": check }));
         } else {
             let sign = if check.ok { "ok" } else { "LACKS" };
             let needed =
                 check.needed.map_or_else(String::new, |needed| format!(" (needed: {needed})"));
             let found = check.found.as_deref().unwrap_or("nothing");
-            println!("  {sign:<5}  {:<18} {found}{needed}: {}", check.name, check.why);
+            say!("  {sign:<5}  {:<18} {found}{needed}: {}", check.name, check.why);
         }
     }
     let cache = Cache::open()?;
     let free = doctor::free_space(cache.root()).context("cannot look at the cache's disk")?;
     let kvm = kvm(repository, &cache);
     if arguments.json {
-        println!(
+        say!(
             "{}",
             json!({ "event": "host", "version": 1, "free": free, "kvm": kvm, "mend": report.command })
         );
     } else {
-        println!(
+        say!(
             "  {:<5}  {:<18} {} GiB free in {}",
             if free < ROOM { "LOW" } else { "ok" },
             "disk",
             free >> 30,
             cache.root().display()
         );
-        println!("  {:<5}  {:<18} {kvm}", "note", "KVM");
+        say!("  {:<5}  {:<18} {kvm}", "note", "KVM");
     }
     if report.ok() {
         return Ok(Exit::Held);
     }
     if !arguments.json {
-        println!("\n{}", mend(&report));
+        say!("\n{}", mend(&report));
     }
     Ok(Exit::Usage)
 }

@@ -15,14 +15,21 @@ pub enum Exit {
     NoVerdict,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(match exit {
+impl Exit {
+    /// The status as a number.
+    pub fn status(self) -> u8 {
+        match self {
             Exit::Held => 0,
             Exit::Broken => 1,
             Exit::Usage => 2,
             Exit::NoVerdict => 3,
-        })
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.status())
     }
 }
 

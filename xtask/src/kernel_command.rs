@@ -20,22 +20,20 @@ pub fn run(repository: &Path, command: &cli::Kernel) -> Result<Exit> {
             let configs = prepare::configs(repository);
             let kernel =
                 kernel::ensure_kernel(&prepare::request(options), &configs, &cache, &Steps::new())?;
-            println!("{}", kernel.identity.summary());
-            println!("{}", kernel.vmlinux().display());
+            say!("{}", kernel.identity.summary());
+            say!("{}", kernel.vmlinux().display());
         }
         cli::Kernel::Config(options) => {
             build_only(options)?;
             let configs = prepare::configs(repository);
-            print!(
-                "{}",
-                kernel::config_text(&prepare::request(options), &configs, &cache, &Steps::new())?
-            );
+            let request = prepare::request(options);
+            say!("{}", kernel::config_text(&request, &configs, &cache, &Steps::new())?.trim_end());
         }
         cli::Kernel::Clean => {
             let freed = cache.clean()?;
-            println!("removed {} entries, {}", freed.entries, gib(freed.bytes));
+            say!("removed {} entries, {}", freed.entries, gib(freed.bytes));
             if freed.in_use > 0 {
-                println!("kept {} that are in use", freed.in_use);
+                say!("kept {} that are in use", freed.in_use);
             }
         }
     }
@@ -52,29 +50,24 @@ fn build_only(options: &cli::Machine) -> Result<()> {
 
 fn list(repository: &Path, cache: &Cache) -> Result<()> {
     let configs = prepare::configs(repository);
-    println!("bases");
+    say!("bases");
     for name in configs.bases()? {
-        println!("  {name:<20} {}", configs.base(&name)?.0.summary);
+        say!("  {name:<20} {}", configs.base(&name)?.0.summary);
     }
-    println!("series");
-    println!("  {NO_SERIES:<20} the base as it is");
+    say!("series");
+    say!("  {NO_SERIES:<20} the base as it is");
     for name in configs.all_series()? {
-        println!("  {name:<20} {}", configs.series(&name)?.summary);
+        say!("  {name:<20} {}", configs.series(&name)?.summary);
     }
-    println!("targets");
+    say!("targets");
     for name in configs.targets()? {
-        println!("  {name:<20} {}", configs.target(&name)?.summary);
+        say!("  {name:<20} {}", configs.target(&name)?.summary);
     }
-    println!("built");
+    say!("built");
     for (key, identity) in kernel::list(cache)? {
-        println!("  {:.12}         {}", key.as_str(), identity.summary());
+        say!("  {:.12}         {}", key.as_str(), identity.summary());
     }
-    println!(
-        "cache\n  {}: {} of {}",
-        cache.root().display(),
-        gib(cache.size()?),
-        gib(cache.limit())
-    );
+    say!("cache\n  {}: {} of {}", cache.root().display(), gib(cache.size()?), gib(cache.limit()));
     Ok(())
 }
 

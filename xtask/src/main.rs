@@ -1,5 +1,10 @@
 //! `cargo xtask`: the command line of Refan.
 
+#![warn(clippy::print_stdout)]
+
+#[macro_use]
+mod output;
+
 mod agent;
 mod bench;
 mod ci;

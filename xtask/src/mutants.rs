@@ -49,9 +49,9 @@ pub fn run(repository: &Path, names: &[String], machine: &cli::Machine) -> Resul
         let took = seconds(begun.elapsed());
         match fate {
             Fate::Killed(outcomes) => print_kill(name, breaks, &outcomes, &took),
-            Fate::Refused(why) => println!("  refused   {name} ({took}): {why}"),
+            Fate::Refused(why) => say!("  refused   {name} ({took}): {why}"),
             Fate::Survived => {
-                println!("  SURVIVED  {name} ({took}): breaks {}", list(breaks));
+                say!("  SURVIVED  {name} ({took}): breaks {}", list(breaks));
                 exit = Exit::Broken;
             }
         }
@@ -98,9 +98,9 @@ fn print_kill(name: &str, breaks: &[Rule], outcomes: &[Outcome], took: &str) {
     let mut rules: Vec<_> = outcomes.iter().map(&seen).collect();
     rules.sort();
     rules.dedup();
-    println!("  killed    {name} ({took}): breaks {}, seen as {}", list(breaks), rules.join(", "));
+    say!("  killed    {name} ({took}): breaks {}, seen as {}", list(breaks), rules.join(", "));
     for outcome in outcomes.iter().take(3) {
-        println!("              {} ({})", outcome.name, seen(outcome));
+        say!("              {} ({})", outcome.name, seen(outcome));
     }
 }
 

@@ -34,12 +34,12 @@ pub fn run(repository: &Path, arguments: &cli::Rules) -> Result<Exit> {
                 "rule": rule.to_string(), "title": rule.title(),
                 "scenarios": row.scenarios, "mutants": row.mutants,
             });
-            println!("{object}");
+            say!("{object}");
         }
     } else {
         for (rule, row) in &table {
             let (scenarios, mutants) = (row.scenarios.len(), row.mutants.len());
-            println!("  {rule:<4} {scenarios:>3} scenarios {mutants:>3} mutants  {}", rule.title());
+            say!("  {rule:<4} {scenarios:>3} scenarios {mutants:>3} mutants  {}", rule.title());
         }
     }
     let holes: Vec<String> = table

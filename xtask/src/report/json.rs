@@ -17,7 +17,7 @@ impl Report for Json {
             "event": "start", "version": VERSION, "kernel": prepared.kernel, "machine": prepared.machine,
             "scenarios": scenarios, "machines": machines,
         });
-        println!("{object}");
+        say!("{object}");
     }
 
     fn outcome(&mut self, outcome: &Outcome) {
@@ -58,7 +58,7 @@ impl Report for Json {
                 "places": sweep.places.as_ref().map(|places| counts(Counts::of(places))), "outcomes": outcomes.collect::<Vec<_>>(),
             });
         }
-        println!("{object}");
+        say!("{object}");
     }
 
     fn end(&mut self, totals: &Totals) {
@@ -73,7 +73,7 @@ impl Report for Json {
                 "distinct_places": counts(Counts::of(&totals.sweeps.distinct)),
             },
         });
-        println!("{object}");
+        say!("{object}");
     }
 }
 

@@ -12,7 +12,7 @@ pub struct Ktap {
 
 impl Report for Ktap {
     fn start(&mut self, prepared: &Prepared, scenarios: usize, _machines: usize) {
-        println!("KTAP version 1\n# {}\n# {}\n1..{scenarios}", prepared.kernel, prepared.machine);
+        say!("KTAP version 1\n# {}\n# {}\n1..{scenarios}", prepared.kernel, prepared.machine);
     }
 
     fn outcome(&mut self, outcome: &Outcome) {
@@ -21,26 +21,26 @@ impl Report for Ktap {
         match &outcome.verdict {
             Verdict::Held => {
                 if let Some(sweep) = &outcome.sweep {
-                    println!("# {} runs, {} raced", sweep.runs, sweep.raced);
+                    say!("# {} runs, {} raced", sweep.runs, sweep.raced);
                 }
-                println!("ok {n} {name}");
+                say!("ok {n} {name}");
             }
-            Verdict::Unsupported(why) => println!("ok {n} {name} # SKIP {why}"),
+            Verdict::Unsupported(why) => say!("ok {n} {name} # SKIP {why}"),
             verdict => {
                 let what = verdict.to_string();
                 for line in
                     what.lines().chain(outcome.history.lines()).chain(outcome.console.lines())
                 {
-                    println!("# {line}");
+                    say!("# {line}");
                 }
-                println!("not ok {n} {name}");
+                say!("not ok {n} {name}");
             }
         }
     }
 
     fn end(&mut self, totals: &Totals) {
         let Totals { held, findings, unsupported, none, .. } = totals;
-        println!(
+        say!(
             "# Totals: pass:{held} fail:{} xfail:0 xpass:0 skip:{unsupported} error:0",
             findings + none
         );

@@ -22,9 +22,9 @@ pub struct Terminal {
 impl Report for Terminal {
     fn start(&mut self, prepared: &Prepared, scenarios: usize, machines: usize) {
         self.few = scenarios <= FEW;
-        println!("  kernel   {}", prepared.kernel);
-        println!("  machine  {}", prepared.machine);
-        println!(
+        say!("  kernel   {}", prepared.kernel);
+        say!("  machine  {}", prepared.machine);
+        say!(
             "  running  {scenarios} scenario{} on {machines} machine{}",
             s(scenarios),
             s(machines)
@@ -38,13 +38,13 @@ impl Report for Terminal {
         if matches!(outcome.verdict, Verdict::Held | Verdict::Unsupported(_)) {
             return;
         }
-        println!("  {:<13} {}", outcome.verdict.word(), outcome.name);
+        say!("  {:<13} {}", outcome.verdict.word(), outcome.name);
         self.failures.push(paragraph(outcome));
     }
 
     fn end(&mut self, totals: &Totals) {
         for failure in &self.failures {
-            println!("\n{failure}");
+            say!("\n{failure}");
         }
         if totals.sweeps.sweeps > 0 {
             print_sweeps(&totals.sweeps);
@@ -56,14 +56,14 @@ impl Report for Terminal {
         if totals.none > 0 {
             let _ = write!(line, ", {} without a verdict", totals.none);
         }
-        println!("  verdict  {line} in {}", seconds(totals.elapsed));
+        say!("  verdict  {line} in {}", seconds(totals.elapsed));
     }
 }
 
 /// A line for the sweep and one for each outcome that it has seen.
 fn print_sweep(name: &str, sweep: &Sweep) {
     let orders = sweep.orders();
-    println!(
+    say!(
         "  swept    {name}: {}{} run{}, {} raced, {} outcome{}, {orders} order{}",
         sweep
             .places
@@ -77,13 +77,13 @@ fn print_sweep(name: &str, sweep: &Sweep) {
         s(orders),
     );
     if sweep.raced == 0 {
-        println!("             no call was made while another was under way");
+        say!("             no call was made while another was under way");
     }
     if orders == 1 {
-        println!("             the calls have returned in one order only");
+        say!("             the calls have returned in one order only");
     }
     for (outcome, count) in &sweep.outcomes {
-        println!("           {count:>6} × {}; returned: {}", outcome.results, outcome.order);
+        say!("           {count:>6} × {}; returned: {}", outcome.results, outcome.order);
     }
 }
 
@@ -96,7 +96,7 @@ fn print_sweeps(sweeps: &Sweeps) {
     if counts.total > 0 {
         let _ = write!(line, "; {counts}, of distinct ones {}", Counts::of(distinct));
     }
-    println!("  swept    {line}");
+    say!("  swept    {line}");
 }
 
 fn s(number: usize) -> &'static str {
