@@ -39,16 +39,14 @@ pub enum Command {
     Bench(Bench),
     /// Run the suites against kernels with one seeded bug each
     ///
-    /// Says which scenarios see each bug, and as which rule. A bug that none sees ends in status 1.
-    #[command(after_help = "Example:\n  cargo xtask mutants restart-at-tail --target kasan")]
-    Mutants {
-        /// Names in kernel-configs/mutants; all if none is named
-        #[arg(value_name = "NAME")]
-        names: Vec<String>,
-        /// The kernel and its machine; the series is the mutant.
-        #[command(flatten)]
-        machine: Machine,
-    },
+    /// Prints the kill matrix: each bug with the rules that it breaks and the scenario that sees it
+    /// first, those that none sees ahead. Scenarios that name the broken rules run first, sweeps last.
+    /// The kernel without a bug has to hold all that is run, else there is no verdict (3). A bug that no
+    /// scenario sees ends in status 1.
+    #[command(
+        after_help = "Examples:\n  cargo xtask mutants\n  cargo xtask mutants restart-at-tail --full"
+    )]
+    Mutants(Mutants),
     /// The rules of the contract, with the scenarios and mutants that stand for each
     ///
     /// A rule without two scenarios is a hole and ends in status 1.
@@ -129,6 +127,9 @@ pub struct Test {
     /// Install what the host lacks before anything else
     #[arg(long)]
     pub install_deps: bool,
+    /// Test a kernel with a seeded bug: a name in kernel-configs/mutants/mutants.toml
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["series", "bzimage"])]
+    pub mutant: Option<String>,
     /// Run programs without the feature on a kernel of this series too; the traces must be the same
     #[arg(long, value_name = "SERIES")]
     pub against: Option<String>,
@@ -189,6 +190,20 @@ pub enum Kind {
     Blocks,
     /// Calls one after another on groups without the feature
     Classic,
+}
+
+/// `mutants`.
+#[derive(Debug, Args)]
+pub struct Mutants {
+    /// Names in kernel-configs/mutants/mutants.toml; all if none is named
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Run every scenario on every mutant, not only up to the first one that sees it
+    #[arg(long)]
+    pub full: bool,
+    /// The kernel and its machine.
+    #[command(flatten)]
+    pub machine: Machine,
 }
 
 /// `kernel`.

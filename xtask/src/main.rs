@@ -51,7 +51,7 @@ fn run(cli: &cli::Cli) -> Result<Exit> {
         cli::Command::Doctor(arguments) => doctor_command::run(&repository, arguments),
         cli::Command::Bench(cli::Bench::Boot(measure)) => bench::boot(&repository, measure),
         cli::Command::Bench(cli::Bench::Restore(measure)) => bench::restore(&repository, measure),
-        cli::Command::Mutants { names, machine } => mutants::run(&repository, names, machine),
+        cli::Command::Mutants(arguments) => mutants::run(&repository, arguments),
         cli::Command::Rules(arguments) => rules::run(&repository, arguments),
         cli::Command::Ci(cli::Ci::Pr { install_deps }) => ci::pr(&repository, *install_deps),
     }

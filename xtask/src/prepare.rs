@@ -38,6 +38,11 @@ pub struct Ready {
 }
 
 impl Ready {
+    /// Makes it what the scenarios' nextest tests run on for a target.
+    pub fn store(&self, target: &str) -> Result<()> {
+        self.prepared.store(&self.cache, target)
+    }
+
     /// The initramfs of a machine that does nothing but say that it is up.
     pub fn bare_initramfs(&self, repository: &Path) -> Result<PathBuf> {
         let entry = initramfs(repository, &self.cache, &self.binaries.bare_init)?;
@@ -92,6 +97,7 @@ pub fn prepare(repository: &Path, options: &cli::Machine, steps: &Steps) -> Resu
         machine,
         api: api.values,
         declared: image.declared,
+        mutant: None,
         qemu: spec.qemu.path().to_owned(),
         profile: profile_path(repository, &spec.profile.name),
         accelerator: spec.accelerator,
@@ -99,7 +105,6 @@ pub fn prepare(repository: &Path, options: &cli::Machine, steps: &Steps) -> Resu
         initramfs: initramfs.path().join(INITRAMFS),
         snapshot: snapshot.as_ref().map(|(entry, key)| (entry.path().to_owned(), key.clone())),
     };
-    prepared.store(&cache, &options.target)?;
     let parts = [Some(initramfs), snapshot.map(|(entry, _)| entry)];
     let parts = parts.into_iter().flatten().collect();
     Ok(Ready { prepared, cache, binaries, _kernel: image.kernel, _parts: parts })

@@ -42,6 +42,14 @@ pub fn run(repository: &Path, arguments: &cli::Rules) -> Result<Exit> {
             say!("  {rule:<4} {scenarios:>3} scenarios {mutants:>3} mutants  {}", rule.title());
         }
     }
+    let without_mutant: Vec<String> = table
+        .iter()
+        .filter(|(_, row)| row.mutants.is_empty())
+        .map(|(rule, _)| rule.to_string())
+        .collect();
+    if !without_mutant.is_empty() {
+        eprintln!("note: no mutant breaks {}", without_mutant.join(", "));
+    }
     let holes: Vec<String> = table
         .iter()
         .filter(|(_, row)| row.scenarios.len() < ENOUGH)
@@ -66,8 +74,9 @@ fn table(repository: &Path) -> Result<BTreeMap<Rule, Row>> {
             table.entry(rule).or_default().scenarios.push(scenario.name.clone());
         }
     }
-    for (name, breaks) in mutants::all(repository)? {
-        for rule in breaks {
+    let told_apart = |(_, mutant): &(_, mutants::Mutant)| mutant.equivalent.is_none();
+    for (name, mutant) in mutants::all(repository)?.into_iter().filter(told_apart) {
+        for rule in mutant.breaks {
             table.entry(rule).or_default().mutants.push(name.clone());
         }
     }

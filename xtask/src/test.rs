@@ -12,7 +12,7 @@ use crate::cli;
 use crate::exit::Exit;
 use crate::report::{self, Totals};
 use crate::steps::Steps;
-use crate::{doctor_command, prepare, select};
+use crate::{doctor_command, mutants, prepare, select};
 
 /// Prepares what is missing, runs the scenarios and reports.
 pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
@@ -29,7 +29,6 @@ pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
     if arguments.install_deps {
         doctor_command::install(&steps)?;
     }
-    // The reference first: what is prepared last for a target is what nextest runs.
     let reference = match &arguments.against {
         Some(series) => {
             let machine =
@@ -38,7 +37,11 @@ pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
         }
         None => None,
     };
-    let ready = prepare::prepare(repository, &arguments.machine, &steps)?;
+    let ready = match &arguments.mutant {
+        Some(name) => mutants::prepare(repository, name, &arguments.machine, &steps)?,
+        None => prepare::prepare(repository, &arguments.machine, &steps)?,
+    };
+    ready.store(&arguments.machine.target)?;
     if arguments.prepare {
         return Ok(Exit::Held);
     }

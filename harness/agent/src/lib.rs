@@ -16,6 +16,7 @@ pub mod kcov;
 pub mod limits;
 pub mod log;
 pub mod memory;
+pub mod mutant;
 pub mod panic;
 pub mod probe;
 pub mod run;

@@ -13,7 +13,7 @@ use crate::executor::{self, Leavings};
 use crate::limits::Limits;
 use crate::log::KernelLog;
 use crate::stack::Stack;
-use crate::{init, probe, sys, task};
+use crate::{init, mutant, probe, sys, task};
 
 /// What PID 1 works with.
 pub struct Supervisor {
@@ -61,6 +61,12 @@ impl Supervisor {
 
     fn answer_job(&self) -> Leavings {
         match self.region.job() {
+            Ok(Job::SetMutant { switch }) => {
+                if let Err(error) = mutant::set(switch) {
+                    self.broken(format!("{error:#}"));
+                }
+                Leavings::None
+            }
             Ok(Job::Probe { api: (init_flag, open_queue_ioctl) }) => {
                 self.record(&probe::probe(ApiValues { init_flag, open_queue_ioctl }));
                 Leavings::None

@@ -78,7 +78,22 @@ impl Guest {
         };
         let machine = machine.context("the machine did not start")?;
         let console_seen = machine.console().len();
-        Ok(Self { machine, api: prepared.api, jobs: 0, console_seen })
+        let mut guest = Self { machine, api: prepared.api, jobs: 0, console_seen };
+        prepared.mutant.map_or(Ok(()), |switch| guest.set_mutant(switch))?;
+        Ok(guest)
+    }
+
+    /// Has the kernel be the mutant of this number from now on.
+    fn set_mutant(&mut self, switch: u32) -> Result<()> {
+        let run = self.job(&Job::SetMutant { switch })?;
+        if let Some(failure) = run.failure {
+            return Err(failure).context("the machine failed while its mutant was set");
+        }
+        match run.records.context("the answer to the mutant's number")?.as_slice() {
+            [] => Ok(()),
+            [Record::Broken { what }] => bail!("{what}"),
+            records => bail!("the mutant's number was answered with {records:?}"),
+        }
     }
 
     /// Asks what the kernel can do, and holds it against what it declares.

@@ -35,6 +35,9 @@ pub struct Prepared {
     pub api: ApiValues,
     /// What the kernel declares.
     pub declared: Declared,
+    /// The seeded bug that each machine's kernel is told to have once it is restored, 0 for none;
+    /// nothing for a kernel that is not asked.
+    pub mutant: Option<u32>,
     /// QEMU's binary.
     pub qemu: PathBuf,
     /// The machine profile's file.

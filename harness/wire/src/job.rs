@@ -8,6 +8,11 @@ type Api = (u32, u32);
 /// One job: the guest does it, writes a trace and stops.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Job {
+    /// Set the switch of a kernel that carries seeded bugs.
+    SetMutant {
+        /// The bug that it has from now on; 0 is none.
+        switch: u32,
+    },
     /// Tell what the kernel can do.
     Probe {
         /// Flag of `fanotify_init` and request of the ioctl.

@@ -61,7 +61,7 @@ pub struct Target {
     pub api: String,
 }
 
-/// What a series says of itself as far as building goes; a mutant says more, read elsewhere.
+/// What a series says of itself as far as building goes.
 #[derive(Clone, Debug, Deserialize)]
 struct SeriesFile {
     summary: String,
@@ -151,13 +151,15 @@ impl Configs {
         self.names(TARGETS)
     }
 
-    /// The names of all series and mutants.
+    /// The names of all series, those of mutants that are kernels of their own among them.
     pub fn all_series(&self) -> Result<Vec<String>> {
-        Ok(SERIES
-            .into_iter()
-            .map(|folder| self.names(folder))
-            .collect::<Result<Vec<_>>>()?
-            .concat())
+        let mut names = Vec::new();
+        for folder in SERIES {
+            let is_series =
+                |name: &String| self.root.join(folder).join(name).join("series.toml").is_file();
+            names.extend(self.names(folder)?.into_iter().filter(is_series));
+        }
+        Ok(names)
     }
 
     /// The series or mutant of that name with the patches of all that it stands on; `none` has no patch.
