@@ -22,7 +22,7 @@ pub use progress::{Progress, Silent};
 pub use toolchain::Toolchain;
 
 use build::{Build, RECIPE};
-use configs::{Fragment, Series, Target};
+use configs::{Fragment, Series};
 use refan_runner::cache::{Cache, Entry, Key};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -140,8 +140,7 @@ pub fn ensure_kernel(
     let target = configs.target(&request.target)?;
     let fragments = configs.fragments(&target)?;
     let series = configs.series(&request.series)?;
-    let work =
-        Work { request, target: &target, fragments: &fragments, series: &series, cache, progress };
+    let work = Work { request, fragments: &fragments, series: &series, cache, progress };
     match &request.source {
         Source::Base(name) => work.on_base(configs, name),
         Source::Tree(folder) => work.on_tree(folder),
@@ -182,7 +181,6 @@ pub fn list(cache: &Cache) -> Result<Vec<(Key, Identity)>> {
 /// A request with everything that it names.
 struct Work<'a> {
     request: &'a KernelRequest,
-    target: &'a Target,
     fragments: &'a [Fragment],
     series: &'a Series,
     cache: &'a Cache,
@@ -276,7 +274,7 @@ impl Work<'_> {
                 .collect(),
             target: self.request.target.clone(),
             toolchain: Toolchain::of_host()?,
-            api: self.series.api.as_ref().map(|_| self.target.api.clone()),
+            api: self.series.api.clone(),
         })
     }
 
