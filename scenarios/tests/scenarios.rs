@@ -60,8 +60,7 @@ fn is_not_judged(worker: &mut Option<Worker<'static>>, name: &str, file: &Path) 
         // It lives as long as the process.
         *worker = prepared().and_then(|it| Worker::start(Box::leak(Box::new(it)), None)).ok();
     }
-    let lacking = worker.as_mut().map(|worker| worker.lacking(&scenario.program));
-    matches!(lacking, Some(Ok(Some(_))))
+    worker.as_ref().is_some_and(|worker| worker.lacking(&scenario.program).is_some())
 }
 
 fn outcome(name: &str, file: &Path) -> anyhow::Result<refan_runner::Outcome> {

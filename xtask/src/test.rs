@@ -52,7 +52,7 @@ pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
     let begun = Instant::now();
     let budget = match arguments.sweep {
         None => Budget::default(),
-        Some(cli::Sweep::Full) => Budget::Full,
+        Some(cli::Sweep::Full) => Budget::full(),
         Some(cli::Sweep::For(time)) => {
             let sweeps = scenarios.iter().filter(|scenario| scenario.program.swept().is_some());
             Budget::time(time, sweeps.count(), machines)

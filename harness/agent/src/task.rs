@@ -198,6 +198,7 @@ fn make_steps(run: &Run<'_>, task: Task, index: u16) {
     }
     let block = run.program.block_of(index.into());
     let base = run.base_of(block.clone());
+    touch_heap();
     if base == Some(task) {
         slot.watch();
         slot.passed.store(0, Ordering::Release);
@@ -268,11 +269,17 @@ fn make_call(run: &Run<'_>, task: Task, index: u16, step: &Step) {
     run.record(&Record::Exit { step: index, task: task.0, at: sys::now(), ret, data });
 }
 
-/// Makes a call of whose allocations one fails, if it comes to that one.
-fn make_with_fault(run: &Run<'_>, task: Task, index: u16, call: &Call, nth: u8) -> (i64, Data) {
-    /// More than the call's own preparations allocate: those are not to be counted.
+/// Has the kernel allocate what a call's preparations need, so that neither are these allocations
+/// counted nor are the page faults places of the call.
+fn touch_heap() {
+    /// More than the preparations of any call.
     const TOUCHED: usize = 64 << 10;
     drop(std::hint::black_box(vec![1u8; TOUCHED]));
+}
+
+/// Makes a call of whose allocations one fails, if it comes to that one.
+fn make_with_fault(run: &Run<'_>, task: Task, index: u16, call: &Call, nth: u8) -> (i64, Data) {
+    touch_heap();
     let armed = match Armed::new(nth) {
         Ok(armed) => armed,
         Err(error) => {

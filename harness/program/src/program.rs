@@ -181,6 +181,11 @@ impl Program {
         self.steps.iter().position(sweeps)
     }
 
+    /// Whether a branch of it begins at a time, or is swept.
+    pub fn is_timed(&self) -> bool {
+        self.steps.iter().any(|step| step.start.is_some())
+    }
+
     /// What it needs of the kernel that not every kernel has, each once.
     pub fn needs(&self) -> impl Iterator<Item = Facility> {
         Facility::ALL

@@ -96,6 +96,11 @@ impl Guest {
         }
     }
 
+    /// Whether it has done anything since it was started.
+    pub fn is_used(&self) -> bool {
+        self.jobs > 0
+    }
+
     /// Asks what the kernel can do, and holds it against what it declares.
     pub fn probe(&mut self, declared: Declared) -> Result<Capabilities> {
         let run = self.job(&Job::Probe { api: self.api_pair() })?;

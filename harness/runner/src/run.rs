@@ -43,11 +43,13 @@ pub struct Outcome {
     pub elapsed: Duration,
 }
 
-/// A place where scenarios are run one after another: one machine, made anew after each finding.
+/// A place where scenarios are run one after another: one machine, made anew after each finding and
+/// for each program whose calls have a time.
 pub struct Worker<'a> {
     prepared: &'a Prepared,
     virtual_time: bool,
-    guest: Option<(Guest, Capabilities)>,
+    capabilities: Capabilities,
+    guest: Option<Guest>,
     /// A machine whose kernel says what programs without the feature do (I4).
     reference: Option<Box<Worker<'a>>>,
 }
@@ -68,9 +70,9 @@ impl<'a> Worker<'a> {
         let reference = reference.map(|prepared| Self::start(prepared, None)).transpose()?;
         let virtual_time = prepared.spec()?.profile.virtual_time.is_some();
         let reference = reference.map(Box::new);
-        let mut worker = Self { prepared, virtual_time, guest: None, reference };
-        worker.guest()?;
-        Ok(worker)
+        let mut guest = Guest::start(prepared)?;
+        let capabilities = guest.probe(prepared.declared)?;
+        Ok(Self { prepared, virtual_time, capabilities, guest: Some(guest), reference })
     }
 
     /// Whether the guest's time is that of its instructions.
@@ -78,13 +80,11 @@ impl<'a> Worker<'a> {
         self.virtual_time
     }
 
-    fn guest(&mut self) -> Result<&mut (Guest, Capabilities)> {
-        if self.guest.is_none() {
-            let mut guest = Guest::start(self.prepared)?;
-            let capabilities = guest.probe(self.prepared.declared)?;
-            self.guest = Some((guest, capabilities));
+    fn guest(&mut self) -> Result<&mut Guest> {
+        match &mut self.guest {
+            Some(guest) => Ok(guest),
+            empty => Ok(empty.insert(Guest::start(self.prepared)?)),
         }
-        self.guest.as_mut().ok_or_else(|| anyhow::anyhow!("there is no machine"))
     }
 
     /// Has the next program run on fresh machines.
@@ -96,14 +96,14 @@ impl<'a> Worker<'a> {
     }
 
     /// Why a program cannot be judged on this kernel, if it needs what the kernel lacks.
-    pub fn lacking(&mut self, program: &Program) -> Result<Option<String>> {
-        Ok(self.guest()?.1.lacking(program))
+    pub fn lacking(&self, program: &Program) -> Option<String> {
+        self.capabilities.lacking(program)
     }
 
     /// Runs and judges a scenario; a branch that is to be swept is swept as far as the budget goes.
     pub fn run(&mut self, scenario: &Scenario, budget: &Budget) -> Outcome {
         match scenario.program.swept() {
-            Some(swept) => sweep::run(self, scenario, swept, &budget.next()),
+            Some(swept) => sweep::run(self, scenario, swept, budget),
             None => {
                 let ran = self.accounted(&scenario.program);
                 self.confirm(scenario, &scenario.program, ran)
@@ -141,13 +141,20 @@ impl<'a> Worker<'a> {
     }
 
     /// Runs and judges a program.
-    pub(crate) fn once(&mut self, program: &Program) -> Ran {
+    fn once(&mut self, program: &Program) -> Ran {
         let begun = Instant::now();
-        let ran =
-            self.guest().and_then(|(guest, capabilities)| match capabilities.lacking(program) {
-                Some(why) => Ok(Err(why)),
-                None => Ok(Ok((guest.run(program)?, capabilities.restartable))),
-            });
+        // What happens at a time after the instant depends on all that the kernel did before.
+        if self.virtual_time
+            && program.is_timed()
+            && self.guest.as_ref().is_some_and(Guest::is_used)
+        {
+            self.guest = None;
+        }
+        let restartable = self.capabilities.restartable;
+        let ran = match self.lacking(program) {
+            Some(why) => Ok(Err(why)),
+            None => self.guest().and_then(|guest| Ok(Ok(guest.run(program)?))),
+        };
         let without_run = |verdict| Ran {
             verdict,
             history: String::new(),
@@ -157,7 +164,7 @@ impl<'a> Worker<'a> {
         };
         let mut ran = match ran {
             Ok(Err(why)) => without_run(Verdict::Unsupported(why)),
-            Ok(Ok((run, restartable))) => {
+            Ok(Ok(run)) => {
                 let records = run.records.clone().unwrap_or_default();
                 let history = judge::history(program, &records);
                 let console = run.console.clone();
@@ -179,7 +186,7 @@ impl<'a> Worker<'a> {
 
 impl Worker<'_> {
     /// The same, and then what is left in the kernel.
-    fn accounted(&mut self, program: &Program) -> Ran {
+    pub(crate) fn accounted(&mut self, program: &Program) -> Ran {
         let mut ran = self.once(program);
         if matches!(ran.verdict, Verdict::Held) {
             ran.verdict = self.account(program);
@@ -188,8 +195,8 @@ impl Worker<'_> {
     }
 
     /// Whether this program, or one that ran before it on this machine, left something behind.
-    pub(crate) fn account(&mut self, program: &Program) -> Verdict {
-        match self.guest().and_then(|(guest, _)| guest.account()) {
+    fn account(&mut self, program: &Program) -> Verdict {
+        match self.guest().and_then(Guest::account) {
             Ok(leaks) => judge::leaked(program, &leaks).map_or(Verdict::Held, Verdict::Broken),
             Err(error) => Verdict::None(format!("{error:#}")),
         }
@@ -202,7 +209,7 @@ impl Worker<'_> {
         let Some(reference) = self.reference.as_mut().filter(|_| comparable) else {
             return of_model;
         };
-        let ran = reference.guest().and_then(|(guest, _)| guest.run(program));
+        let ran = reference.guest().and_then(|guest| guest.run(program));
         let failed = |why: String| Verdict::None(format!("on the kernel of reference: {why}"));
         match ran.map(|run| (run.failure, run.records)) {
             Ok((None, Ok(reference))) => match differential::difference(records, &reference) {

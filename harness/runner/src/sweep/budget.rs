@@ -1,11 +1,19 @@
 //! How long sweeps go on.
 
-use std::sync::Mutex;
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// What all sweeps of a run have together.
 #[derive(Debug)]
-pub enum Budget {
+pub struct Budget {
+    amount: Amount,
+    /// The places that any of them has hit.
+    hit: Mutex<HashSet<u32>>,
+}
+
+#[derive(Debug)]
+enum Amount {
     /// So many runs each.
     Runs(u32),
     /// An amount of time, in equal shares of what is left.
@@ -16,7 +24,7 @@ pub enum Budget {
 
 /// Time that is shared out.
 #[derive(Debug)]
-pub struct Shares {
+struct Shares {
     until: Instant,
     sweeps: u32,
     machines: u32,
@@ -32,26 +40,35 @@ pub struct Limit {
 impl Default for Budget {
     /// Enough to see whether calls race at all.
     fn default() -> Self {
-        Self::Runs(8)
+        Self::of(Amount::Runs(8))
     }
 }
 
 impl Budget {
+    fn of(amount: Amount) -> Self {
+        Self { amount, hit: Mutex::default() }
+    }
+
+    /// Each sweep goes on until there is nothing left to try.
+    pub fn full() -> Self {
+        Self::of(Amount::Full)
+    }
+
     /// Shares `time` from now on among so many sweeps on so many machines.
     pub fn time(time: Duration, sweeps: usize, machines: usize) -> Self {
         let (sweeps, machines) = (sweeps as u32, machines as u32);
-        Self::Time(Mutex::new(Shares { until: Instant::now() + time, sweeps, machines }))
+        let until = Instant::now() + time;
+        Self::of(Amount::Time(Mutex::new(Shares { until, sweeps, machines })))
     }
 
     /// The share of the next sweep.
     pub fn next(&self) -> Limit {
-        match self {
-            Self::Runs(runs) => Limit { runs: Some(*runs), until: None },
-            Self::Full => Limit::default(),
-            Self::Time(shares) => {
+        match &self.amount {
+            Amount::Runs(runs) => Limit { runs: Some(*runs), until: None },
+            Amount::Full => Limit::default(),
+            Amount::Time(shares) => {
                 let now = Instant::now();
-                // Who panicked with it has left a whole number.
-                let mut shares = shares.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                let mut shares = locked(shares);
                 let left = shares.until.saturating_duration_since(now);
                 let until = now + left * shares.machines.min(shares.sweeps) / shares.sweeps.max(1);
                 shares.sweeps = shares.sweeps.saturating_sub(1);
@@ -59,6 +76,23 @@ impl Budget {
             }
         }
     }
+}
+
+impl Budget {
+    /// Asks something about the places that any sweep has hit.
+    pub fn with_hit<T>(&self, ask: impl FnOnce(&HashSet<u32>) -> T) -> T {
+        ask(&locked(&self.hit))
+    }
+
+    /// Adds a place to those that were hit.
+    pub fn add_hit(&self, place: u32) {
+        locked(&self.hit).insert(place);
+    }
+}
+
+/// Who panicked with it has left it whole: each change is one step.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 impl Limit {
@@ -84,7 +118,8 @@ mod tests {
         let shares = [left(), left(), left(), left()];
         assert!(shares[0].abs_diff(50) <= 1 && shares[1].abs_diff(66) <= 1, "{shares:?}");
         assert!(shares[2].abs_diff(100) <= 1 && shares[3].abs_diff(100) <= 1, "{shares:?}");
-        assert!(Budget::Runs(2).next().is_reached(2) && !Budget::Runs(2).next().is_reached(1));
-        assert!(!Budget::Full.next().is_reached(u32::MAX));
+        let runs = Budget::of(Amount::Runs(2));
+        assert!(runs.next().is_reached(2) && !runs.next().is_reached(1));
+        assert!(!Budget::full().next().is_reached(u32::MAX));
     }
 }

@@ -3,10 +3,9 @@
 //! CHESS and PCT do it).
 //!
 //! The first run puts the branch behind everything that the base does, which tells how long that is
-//! and, on a kernel with KCOV, which places it passes. Then offsets are chosen by [`Search`]. The runs
-//! follow each other in one guest, which is several times as fast as a fresh one for each; what they
-//! leave in the kernel shifts the places a little against the offsets, so what counts is where the base
-//! was seen to be.
+//! and, on a kernel with KCOV, which places it passes. Then offsets are chosen by [`Search`]. Each run
+//! has a machine of its own, restored from the same snapshot: so all of them do the same up to the
+//! preemption, and what one of them hit is hit again by whoever runs the program with that offset.
 
 mod budget;
 mod search;
@@ -23,7 +22,7 @@ pub use budget::{Budget, Limit};
 pub use search::Places;
 
 use crate::judge;
-use crate::run::{Outcome, Ran, Worker};
+use crate::run::{Outcome, Worker};
 use crate::suite::Scenario;
 use crate::verdict::Verdict;
 use search::{At, STEP, Search};
@@ -40,10 +39,6 @@ const IN_EXIT: u32 = 4;
 
 /// How often a sweep is run where time is not virtual.
 const REPEATS: u32 = 20;
-
-/// On how many fresh machines the place of a finding is looked for, when the finding does not show
-/// again at the same offset.
-const TRIES: u32 = 16;
 
 /// What a sweep has tried and what came of it.
 #[derive(Clone, Debug, Default)]
@@ -100,8 +95,9 @@ pub(crate) fn run(
     worker: &mut Worker<'_>,
     scenario: &Scenario,
     swept: usize,
-    limit: &Limit,
+    budget: &Budget,
 ) -> Outcome {
+    let limit = budget.next();
     let begun = Instant::now();
     let mut sweep = Sweep::default();
     let mut search: Option<Search> = None;
@@ -110,7 +106,7 @@ pub(crate) fn run(
         let offset = match &mut search {
             None => BEHIND,
             Some(_) if limit.is_reached(sweep.runs) => break,
-            Some(search) => match search.next() {
+            Some(search) => match budget.with_hit(|hit| search.next(hit)) {
                 Some(offset) => offset,
                 None => {
                     sweep.complete = true;
@@ -119,11 +115,11 @@ pub(crate) fn run(
             },
         };
         let program = plain(&scenario.program, swept, offset);
-        let ran = worker.once(&program);
+        let ran = worker.accounted(&program);
         sweep.runs += 1;
         if !matches!(ran.verdict, Verdict::Held) {
-            let found = Found { swept, offset, passed: passed(&program, swept, &ran) };
-            let mut outcome = report(worker, scenario, found, ran);
+            let mut outcome = worker.confirm(scenario, &program, ran);
+            outcome.reproducer = Some(program.to_string());
             sweep.places = search.as_ref().and_then(Search::places);
             outcome.sweep = Some(sweep);
             outcome.elapsed = begun.elapsed();
@@ -133,20 +129,19 @@ pub(crate) fn run(
         sweep.note(&program, swept, &ran.records, &seen);
         match &mut search {
             None => search = Some(start(&seen, worker.virtual_time())),
-            Some(search) => search.note(offset, seen.at.unwrap_or_default()),
+            Some(search) => {
+                let hit = search.note(offset, &seen.at.unwrap_or_default());
+                hit.into_iter().for_each(|place| budget.add_hit(place));
+            }
         }
         last = Some(ran);
     }
     sweep.places = search.as_ref().and_then(Search::places);
     let (history, console) = last.map(|ran| (ran.history, ran.console)).unwrap_or_default();
-    let verdict = worker.account(&scenario.program);
-    if !matches!(verdict, Verdict::Held) {
-        worker.restart();
-    }
     Outcome {
         name: scenario.name.clone(),
         rules: scenario.program.rules(),
-        verdict,
+        verdict: Verdict::Held,
         history,
         console,
         repeated: None,
@@ -176,51 +171,4 @@ fn start(seen: &Seen, virtual_time: bool) -> Search {
         }
         _ => Search::blind(end),
     }
-}
-
-fn passed(program: &Program, swept: usize, ran: &Ran) -> Option<usize> {
-    Seen::of(program, swept, &ran.records).at.map(|at| match at {
-        At::Begin => 0,
-        At::Place(places) | At::End(places) => places.len(),
-    })
-}
-
-/// Where a run went wrong.
-struct Found {
-    swept: usize,
-    offset: u32,
-    passed: Option<usize>,
-}
-
-/// A run that did not hold: a finding is tried again on fresh machines, with a plain offset.
-fn report(worker: &mut Worker<'_>, scenario: &Scenario, found: Found, ran: Ran) -> Outcome {
-    let at = |offset| plain(&scenario.program, found.swept, offset);
-    let first = at(found.offset);
-    let mut outcome = worker.confirm(scenario, &first, ran);
-    outcome.reproducer = Some(first.to_string());
-    let Some((0, tries)) = outcome.repeated else { return outcome };
-    // A fresh machine is at that place at another time.
-    let (mut lo, mut hi) = (0, found.offset.saturating_mul(2));
-    for _ in 0..if worker.virtual_time() { TRIES } else { 0 } {
-        let middle = lo + (hi - lo) / 2 / STEP * STEP;
-        let program = at(middle);
-        worker.restart();
-        let again = worker.once(&program);
-        if again.verdict.is_finding() {
-            outcome = worker.confirm(scenario, &program, again);
-            outcome.reproducer = Some(program.to_string());
-            return outcome;
-        }
-        match (passed(&program, found.swept, &again), found.passed) {
-            (Some(now), Some(then)) if now < then => lo = middle + STEP,
-            (Some(now), Some(then)) if now > then => hi = middle,
-            (Some(_), Some(_)) => lo += STEP,
-            _ => break,
-        }
-        if lo >= hi {
-            break;
-        }
-    }
-    outcome.repeated = Some((0, tries));
-    outcome
 }

@@ -9,10 +9,6 @@ pub const STEP: u32 = 16;
 /// So many offsets stand in for the places of a base that is not watched.
 const GRID: u32 = 64;
 
-/// Offsets at which the base has not reached the kernel yet: between the instant and the entry of a
-/// call lie some hundred instructions.
-const IN_USER_MODE: [u32; 2] = [256, 0];
-
 /// A search over the offsets from 0 on.
 #[derive(Debug)]
 pub struct Search {
@@ -27,7 +23,7 @@ pub enum At {
     /// Before its first call.
     #[default]
     Begin,
-    /// It was preempted when it had passed these places, those of the preemption itself included.
+    /// It was preempted when it had passed these places and those of the preemption itself.
     Place(Vec<u32>),
     /// Behind its last call, or asleep in it, having passed these places.
     End(Vec<u32>),
@@ -39,13 +35,10 @@ pub enum At {
 struct Bisection {
     /// The places that it passes when nobody preempts it.
     path: Vec<u32>,
-    /// The same, each once.
-    own: HashSet<u32>,
-    /// Where it was at each offset that was tried.
-    tried: BTreeMap<u32, At>,
-    /// What preemptions themselves pass on their way to the scheduler, and what is therefore no place
-    /// of the base: all that one passes when it hits the base in user mode.
-    preemption: HashSet<u32>,
+    /// How many of them it had passed at each offset that was tried.
+    tried: BTreeMap<u32, usize>,
+    /// Those at which it was preempted.
+    hit: HashSet<u32>,
 }
 
 /// How many of a base's places were hit.
@@ -81,27 +74,30 @@ impl Search {
     /// Over a base that passes `path` and has done so at `end`. `unseen` are offsets at which it does
     /// something that is not seen.
     pub fn watched(path: Vec<u32>, end: u32, mut unseen: Vec<u32>) -> Self {
-        let tried = BTreeMap::from([(end, At::End(path.clone()))]);
-        unseen.extend(IN_USER_MODE);
-        let own = path.iter().copied().collect();
-        let bisection = Bisection { path, own, tried, preemption: HashSet::new() };
-        Self { seeds: unseen, bisection: Some(bisection) }
+        unseen.push(0);
+        let tried = BTreeMap::from([(end, path.len())]);
+        Self { seeds: unseen, bisection: Some(Bisection { path, tried, hit: HashSet::new() }) }
     }
 
-    /// The next offset; none when there is no other place to be hit.
-    pub fn next(&mut self) -> Option<u32> {
-        self.seeds.pop().or_else(|| self.bisection.as_ref()?.next())
+    /// The next offset, rather among places that are not `known` than others; none when there is no
+    /// other place to be hit.
+    pub fn next(&mut self, known: &HashSet<u32>) -> Option<u32> {
+        self.seeds.pop().or_else(|| self.bisection.as_ref()?.next(known))
     }
 
-    /// Takes note of where the base was at an offset.
-    pub fn note(&mut self, offset: u32, at: At) {
-        let Some(bisection) = &mut self.bisection else { return };
-        if let At::Place(places) = &at
-            && IN_USER_MODE.contains(&offset)
-        {
-            bisection.preemption.extend(places);
-        }
-        bisection.tried.insert(offset, at);
+    /// Takes note of where the base was at an offset, and returns the place that was hit.
+    pub fn note(&mut self, offset: u32, at: &At) -> Option<u32> {
+        let bisection = self.bisection.as_mut()?;
+        let passed = match at {
+            At::Begin => 0,
+            At::Place(places) => bisection.in_common(places),
+            At::End(_) => bisection.path.len(),
+        };
+        bisection.tried.insert(offset, passed);
+        let preempted = matches!(at, At::Place(_)).then_some(passed)?;
+        let place = *bisection.path.get(preempted.checked_sub(1)?)?;
+        bisection.hit.insert(place);
+        Some(place)
     }
 
     /// How far it has got, if the base is watched.
@@ -111,54 +107,36 @@ impl Search {
 }
 
 impl Bisection {
-    /// What the base had passed, up to the last place of its own.
-    fn passed<'a>(&self, at: &'a At) -> &'a [u32] {
-        match at {
-            At::Begin => &[],
-            At::Place(places) => {
-                let own = |place| self.own.contains(place) && !self.preemption.contains(place);
-                &places[..places.iter().rposition(own).map_or(0, |last| last + 1)]
-            }
-            At::End(places) => places,
-        }
+    /// How many places the base has passed as it does when nobody preempts it. What differs is where
+    /// the preemption begins: up to there a machine that starts from the same state does the same.
+    fn in_common(&self, places: &[u32]) -> usize {
+        self.path.iter().zip(places).take_while(|(own, place)| own == place).count()
     }
 
-    /// The places at which it was preempted.
-    fn hit(&self) -> HashSet<u32> {
-        let preempted = self.tried.values().filter(|at| matches!(at, At::Place(_)));
-        preempted.filter_map(|at| self.passed(at).last().copied()).collect()
-    }
-
-    /// Halves the interval in which most places have not been hit.
-    fn next(&self) -> Option<u32> {
-        let hit = self.hit();
-        let (lo, hi, _) = self.open(&hit).max_by_key(|(.., left)| left.len())?;
+    /// Halves the interval in which most places are new, to all sweeps if there are such.
+    fn next(&self, known: &HashSet<u32>) -> Option<u32> {
+        let new = |left: &HashSet<u32>| (left.difference(known).count(), left.len());
+        let (lo, hi, _) = self.open().max_by_key(|(.., left)| new(left))?;
         Some(align(lo + (hi - lo) / 2).max(lo + STEP))
     }
 
     /// Each interval that can be halved and has places that have not been hit, with these.
-    fn open<'a>(
-        &'a self,
-        hit: &'a HashSet<u32>,
-    ) -> impl Iterator<Item = (u32, u32, HashSet<u32>)> + 'a {
+    fn open(&self) -> impl Iterator<Item = (u32, u32, HashSet<u32>)> {
         self.tried.iter().zip(self.tried.iter().skip(1)).filter_map(|((lo, from), (hi, to))| {
-            let (from, to) = (self.passed(from).len(), self.passed(to).len());
             // At an offset between, the last place passed is one of these.
-            let between = self.path.get(from..to.saturating_sub(1)).unwrap_or_default();
+            let between = self.path.get(*from..to.saturating_sub(1)).unwrap_or_default();
             if align(hi - lo) <= STEP {
                 return None;
             }
-            let known = |place| hit.contains(place) || self.preemption.contains(place);
             let left: HashSet<u32> =
-                between.iter().filter(|place| !known(place)).copied().collect();
+                between.iter().filter(|place| !self.hit.contains(place)).copied().collect();
             (!left.is_empty()).then_some((*lo, *hi, left))
         })
     }
 
     fn places(&self) -> Places {
-        let hit = self.hit();
-        let all: HashSet<u32> = self.own.difference(&self.preemption).copied().collect();
-        let within_reach: HashSet<u32> = self.open(&hit).flat_map(|(.., left)| left).collect();
+        let (hit, all) = (self.hit.clone(), self.path.iter().copied().collect::<HashSet<u32>>());
+        let within_reach: HashSet<u32> = self.open().flat_map(|(.., left)| left).collect();
         let out_of_reach = all.difference(&hit).filter(|place| !within_reach.contains(place));
         Places { out_of_reach: out_of_reach.copied().collect(), hit, all }
     }
@@ -184,11 +162,12 @@ mod tests {
         let end = LEAD + path.len() as u32 * spacing;
         let mut search = Search::watched(path.to_vec(), end, Vec::new());
         let mut runs = 0;
-        while let Some(offset) = search.next() {
+        while let Some(offset) = search.next(&HashSet::new()) {
             assert!(offset <= end && offset.is_multiple_of(STEP));
             let at = if masked.contains(&offset) { masked.end } else { offset };
             let passed = &path[..(at.saturating_sub(LEAD) / spacing) as usize];
-            search.note(offset, At::Place([passed, &TAIL[..]].concat()));
+            let hit = search.note(offset, &At::Place([passed, &TAIL[..]].concat()));
+            assert_eq!(hit, passed.last().copied());
             runs += 1;
             assert!(runs < 10_000);
         }
@@ -221,12 +200,25 @@ mod tests {
     }
 
     #[test]
+    fn what_no_sweep_has_hit_comes_first() {
+        let path: Vec<u32> = (0..100).collect();
+        let mut search = Search::watched(path.clone(), 6400, Vec::new());
+        assert_eq!(search.next(&HashSet::new()), Some(0));
+        for (offset, passed) in [(0, 0), (1600, 25), (3200, 50), (4800, 75)] {
+            search.note(offset, &At::Place(path[..passed].to_vec()));
+        }
+        let offset = search.next(&(0..75).collect()).expect("an offset");
+        assert!((4800..6400).contains(&offset), "{offset}");
+    }
+
+    #[test]
     fn a_grid_begins_coarse() {
         let mut search = Search::grid(6400, 64);
-        let offsets: Vec<u32> = std::iter::from_fn(|| search.next()).collect();
+        let offsets: Vec<u32> = std::iter::from_fn(|| search.next(&HashSet::new())).collect();
         assert_eq!((offsets.len(), &offsets[..4]), (64, &[0, 3200, 1600, 4800][..]));
         assert_eq!(search.places(), None);
         let mut one = Search::grid(10, 1);
-        assert_eq!((one.next(), one.next()), (Some(0), None));
+        let none = HashSet::new();
+        assert_eq!((one.next(&none), one.next(&none)), (Some(0), None));
     }
 }
