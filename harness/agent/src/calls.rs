@@ -9,6 +9,7 @@ use refan_wire::{Data, FileId};
 
 use crate::files;
 use crate::memory::EndingMemory;
+use crate::paging::MissingMemory;
 use crate::run::Run;
 use crate::sockets;
 use crate::sys::{self, sys};
@@ -52,6 +53,14 @@ pub fn make(run: &Run<'_>, task: Task, call: &Call) -> (i64, Data) {
             respond(number(*fd), number(*event), *response, *size)
         }
         Call::ReadFault { fd, size, good } => return read_fault(number(*fd), *size, *good),
+        Call::ReadMissing { fd, size, good } => {
+            let memory = run.missing(run.slot(task).step());
+            return read_missing(memory, number(*fd), *size, *good);
+        }
+        // Who does not read into such memory has none to let in.
+        Call::PageIn { task } => {
+            run.missing(run.slot(*task).step()).map_or(0, MissingMemory::let_in)
+        }
         Call::WriteFault { fd, event, response, good } => {
             respond_with_fault(number(*fd), number(*event), *response, *good)
         }
@@ -214,6 +223,18 @@ fn read_fault(fd: i32, size: u32, good: u32) -> (i64, Data) {
     let ret = unsafe { sys!(libc::SYS_read, fd, there.as_mut_ptr(), size) };
     let Ok(len) = usize::try_from(ret) else { return (ret, Data::None) };
     (ret, what_was_read(fd, there[..len.min(there.len())].to_vec()))
+}
+
+fn read_missing(memory: Option<MissingMemory>, fd: i32, size: u32, good: u32) -> (i64, Data) {
+    let Some(memory) = memory else { return (-i64::from(libc::ENOSYS), Data::None) };
+    let size = size.min(Program::MAX_READ) as usize;
+    let buffer = memory.buffer((good as usize).min(size));
+    // SAFETY: so many bytes are mapped, of which the kernel waits for those that are missing.
+    let ret = unsafe { sys!(libc::SYS_read, fd, buffer, size) };
+    let Ok(len) = usize::try_from(ret) else { return (ret, Data::None) };
+    // SAFETY: so many bytes the kernel has just written, so that none of them is missing.
+    let bytes = unsafe { std::slice::from_raw_parts(buffer, len.min(size)) }.to_vec();
+    (ret, what_was_read(fd, bytes))
 }
 
 fn mmap(fd: i32, size: usize) -> (i64, Data) {

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod log;
 pub mod memory;
 pub mod mutant;
+pub mod paging;
 pub mod panic;
 pub mod probe;
 pub mod run;

@@ -8,6 +8,7 @@ use refan_abi::{ApiValues, EventMask, InitFlags, MarkFlags};
 use refan_program::Facility;
 use refan_wire::Record;
 
+use crate::paging::Pager;
 use crate::sys::{self, sys};
 use crate::{executor, faults, init, sockets};
 
@@ -39,6 +40,7 @@ fn has(facility: Facility) -> bool {
         Facility::Sockets => owned(sockets::open()).is_ok(),
         Facility::FaultInjection => faults::available(),
         Facility::Watchdog => Path::new("/proc/sys/fs/fanotify/watchdog_timeout").exists(),
+        Facility::MissingPages => Pager::open().is_ok(),
     }
 }
 

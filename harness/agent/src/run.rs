@@ -10,6 +10,7 @@ use refan_wire::{GuestRegion, Record};
 use crate::futex;
 use crate::gate::Gate;
 use crate::kcov::Coverage;
+use crate::paging::MissingMemory;
 
 /// One run of a program.
 pub struct Run<'a> {
@@ -23,6 +24,8 @@ pub struct Run<'a> {
     pub gate: Gate,
     region: &'a GuestRegion,
     vars: Vec<AtomicI32>,
+    /// Address of the [`MissingMemory`] that a step reads into; else 0.
+    missing: Vec<AtomicUsize>,
     trace_full: AtomicBool,
 }
 
@@ -31,8 +34,9 @@ impl<'a> Run<'a> {
     pub fn new(region: &'a GuestRegion, api: ApiValues, program: Program) -> Self {
         let slots = program.tasks.iter().map(|_| Slot::default()).collect();
         let vars = program.vars.iter().map(|_| AtomicI32::new(-1)).collect();
-        let gate = Gate::default();
-        Self { api, program, slots, gate, region, vars, trace_full: AtomicBool::new(false) }
+        let missing = program.steps.iter().map(|_| AtomicUsize::new(0)).collect();
+        let (gate, trace_full) = (Gate::default(), AtomicBool::new(false));
+        Self { api, program, slots, gate, region, vars, missing, trace_full }
     }
 
     /// Writes a record, or notes that there is no room for it.
@@ -54,6 +58,25 @@ impl<'a> Run<'a> {
             Fd::Var(Var(var)) => {
                 self.vars.get(usize::from(var)).map_or(-1, |var| var.load(Ordering::Acquire))
             }
+        }
+    }
+
+    /// The missing memory that a step reads into, if it does so.
+    pub fn missing(&self, step: u16) -> Option<MissingMemory> {
+        let address = self.missing.get(usize::from(step))?.load(Ordering::Acquire);
+        // SAFETY: the coordinator unmaps it when no task is left.
+        unsafe { MissingMemory::at(address) }
+    }
+
+    /// All of that.
+    pub fn all_missing(&self) -> impl Iterator<Item = MissingMemory> {
+        (0..self.missing.len()).filter_map(|step| self.missing(step as u16))
+    }
+
+    /// Gives a step missing memory to read into.
+    pub fn give_missing(&self, step: usize, memory: MissingMemory) {
+        if let Some(address) = self.missing.get(step) {
+            address.store(memory.address(), Ordering::Release);
         }
     }
 

@@ -98,6 +98,7 @@ impl State {
             At::Next(next) => self.act(cx, task, next),
             At::Asking { .. } => self.answered(cx, task),
             At::Reading(reading) => self.take(cx, task, reading),
+            At::CopyingOut(transit) => self.copied_out(cx, task, *transit),
             At::Waiting => Ok(()),
             At::Closing { group, then } => {
                 self.group_mut(group).gone = true;
@@ -132,6 +133,7 @@ impl State {
             }
             Some(FileKind::Classic(group) | FileKind::Control(group)) => {
                 self.stop(group);
+                self.allow_in_hand(cx, group);
                 self.goes_on(cx, task, Next::Allow { group, then })
             }
             _ => self.closed(cx, task, then),
@@ -321,11 +323,13 @@ impl State {
 
     /// A task that was killed dies where it stands.
     pub(crate) fn die(&mut self, cx: &mut Context<'_>, task: Task) -> Result<(), Stop> {
-        if let Some(At::Asking { event, .. }) =
-            self.task(task).call.as_ref().map(|call| call.at.clone())
-        {
-            self.unpin(task);
-            self.abandon(event);
+        match self.task(task).call.as_ref().map(|call| call.at.clone()) {
+            Some(At::Asking { event, .. }) => {
+                self.unpin(task);
+                self.abandon(event);
+            }
+            Some(At::CopyingOut(transit)) => self.drop_in_hand(cx, *transit),
+            _ => {}
         }
         self.exit(cx, task)
     }
@@ -354,6 +358,7 @@ pub(crate) fn can_go_on(state: &State, cx: &Context<'_>, task: Task) -> bool {
                     Closed::Exec => false,
                 }
         }
+        At::CopyingOut(transit) => !transit.reading.missing,
         At::Position { file, .. } => !state.position_is_held(*file),
         At::Waiting => false,
     }
@@ -366,7 +371,9 @@ pub(crate) fn can_die(state: &State, task: Task) -> bool {
     of.killed
         && of.life != Life::Ended
         && match of.call.as_ref().map(|call| &call.at) {
-            None | Some(At::Asking { .. } | At::Reading(_) | At::Waiting) => true,
+            None | Some(At::Asking { .. } | At::Reading(_) | At::CopyingOut(_) | At::Waiting) => {
+                true
+            }
             Some(At::Next(_) | At::Closing { .. } | At::Position { .. }) => false,
         }
 }

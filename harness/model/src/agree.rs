@@ -100,6 +100,7 @@ fn why_asleep(state: &State, cx: &Context<'_>, task: Task) -> (Rule, String) {
             };
             (rule, ": no event is unread".to_owned())
         }
+        At::CopyingOut(_) => (call.rule, ": its buffer is missing".to_owned()),
         At::Position { .. } => {
             (MAINLINE, ": another transfer holds the file's position".to_owned())
         }

@@ -10,7 +10,8 @@ use crate::context::Context;
 use crate::group::{Class, Init};
 use crate::rules::{A1, C1, C2, C4, C5, C6, I1, MAINLINE, Q1, Q2, Q3, Q5, Q6, R3, R4, S1, S2};
 use crate::state::{
-    Answer, At, Buffer, Closed, FileKind, FileNo, GroupNo, Life, Reading, Running, State, Target,
+    Answer, At, Buffer, Closed, FileKind, FileNo, GroupNo, Life, Next, Reading, Running, State,
+    Target,
 };
 use crate::violation::{Allowed, returned};
 use crate::{Seen, Stop};
@@ -114,8 +115,14 @@ impl State {
             Call::OpenQueue32 { control } => self.open_queue(cx, task, number(control), C5),
             Call::Read { fd, size } => self.read(cx, task, number(fd), Buffer::whole(*size)),
             Call::ReadFault { fd, size, good } => {
-                self.read(cx, task, number(fd), Buffer { size: *size, good: *good })
+                let buffer = Buffer { size: *size, good: *good, missing: false };
+                self.read(cx, task, number(fd), buffer)
             }
+            Call::ReadMissing { fd, size, good } => {
+                let buffer = Buffer { size: *size, good: *good, missing: true };
+                self.read(cx, task, number(fd), buffer)
+            }
+            Call::PageIn { task: reader } => self.page_in(cx, task, *reader),
             Call::Pread { fd, size } => self.pread(cx, task, number(fd), *size),
             Call::Write { fd, event, response, size } => {
                 let written = Written::new(number(event), *response, *size, None);
@@ -459,6 +466,9 @@ impl State {
             FileKind::Pidfd | FileKind::Socket => {
                 self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL))
             }
+            FileKind::File { .. } if file.readable() && buffer.missing => {
+                Err(Stop::Unjudgeable("a read from a file that may sleep for a page".to_owned()))
+            }
             FileKind::File { .. } if file.readable() => {
                 self.set_rule(task, A1);
                 self.transfer(cx, task, number, Direction::Read(buffer), true)
@@ -467,6 +477,29 @@ impl State {
                 self.finish(cx, task, MAINLINE, &fail(Errno::EBADF))
             }
         }
+    }
+
+    /// The rest of a reader's buffer is there from now on.
+    fn page_in(&mut self, cx: &mut Context<'_>, task: Task, reader: Task) -> Result<(), Stop> {
+        let Some(of) = self.tasks.get_mut(usize::from(reader.0)) else {
+            return Err(Stop::Unjudgeable("a step names no task of the program".to_owned()));
+        };
+        let reading = match of.call.as_mut().map(|call| &mut call.at) {
+            Some(At::Reading(reading) | At::Next(Next::Take(reading))) => Some(reading),
+            Some(At::Next(Next::HandOver { reading, .. })) => Some(reading),
+            Some(At::CopyingOut(transit)) => Some(&mut transit.reading),
+            _ => None,
+        };
+        if let Some(reading) = reading {
+            reading.good = reading.room;
+            reading.missing = false;
+        }
+        // It takes two more fds while it lasts, and the right to look into others.
+        let full = self.fds_left(task).is_some_and(|left| left < 2);
+        if full || !self.is_admin(task) {
+            return Err(Stop::Unjudgeable("whether the agent can let a page in".to_owned()));
+        }
+        self.finish(cx, task, MAINLINE, &[Allowed::Value(0)])
     }
 
     fn pread(&mut self, cx: &mut Context<'_>, task: Task, fd: i32, size: u32) -> Result<(), Stop> {

@@ -14,7 +14,7 @@ use crate::access::{Then, is_writing};
 use crate::explore::Scene;
 use crate::mark::heard;
 use crate::read::{events_of, pidfd_of};
-use crate::state::{At, EventNo, FileKind, FileNo, GroupNo, Life, Next, Reading, State};
+use crate::state::{At, EventNo, FileKind, FileNo, GroupNo, Life, Next, Reading, State, Transit};
 use crate::{Object, Return, Seen};
 
 /// Something that actions share.
@@ -613,6 +613,17 @@ impl<'a> Footprints<'a> {
         ])
     }
 
+    /// An event in transit is handed over, or dropped with its reader.
+    fn in_hand(&self, transit: &Transit) -> Footprint {
+        let group = transit.reading.group;
+        self.writes(&[Resource::Pending(group, None)]).with(self.reads(&[Resource::Down(group)]))
+    }
+
+    /// A read that can sleep for its buffer takes and hands over what nobody has seen yet.
+    fn missing(&self, group: GroupNo) -> Footprint {
+        self.abandoning(group).with(self.looking(group))
+    }
+
     /// The marks of a group that has stopped go, but for those that are pinned by accesses that
     /// wait for others.
     fn tearing_down(&self, group: GroupNo) -> Footprint {
@@ -807,6 +818,7 @@ impl<'a> Footprints<'a> {
             }
             // Once it can go on, it always can.
             At::Closing { .. } => self.writes(&[Resource::Groups]),
+            At::CopyingOut(transit) => self.in_hand(transit),
             At::Position { file, .. } => self.writes(&[Resource::Position(*file)]),
             At::Waiting => Footprint::default(),
         };
@@ -836,7 +848,8 @@ impl<'a> Footprints<'a> {
             Some(At::Reading(reading)) => self.looking(reading.group),
             Some(At::Closing { group, .. }) => self.reads(&[Resource::Pins(*group)]),
             Some(At::Position { file, .. }) => self.reads(&[Resource::Position(*file)]),
-            Some(At::Next(_) | At::Waiting) | None => Footprint::default(),
+            // Calls that let pages in are not known here, so they depend on everything.
+            Some(At::CopyingOut(_) | At::Next(_) | At::Waiting) | None => Footprint::default(),
         };
         // Answers are given by number.
         let numbers = match state.task(task).call.as_ref().map(|call| &call.at) {
@@ -858,13 +871,18 @@ impl<'a> Footprints<'a> {
             print.join(self.abandoning(event.group));
             print.join(self.unpinning());
         }
+        if let Some(At::CopyingOut(transit)) = state.task(task).call.as_ref().map(|call| &call.at) {
+            print.join(self.in_hand(transit));
+        }
         print
     }
 
     /// The rest of a call that was going on when the block began.
     fn rest_of(&self, task: Task, step: usize, at: &At) -> Footprint {
         match at {
+            At::Reading(reading) if reading.missing => self.missing(reading.group),
             At::Reading(reading) => self.rest_of_read(task, step, reading),
+            At::CopyingOut(transit) => self.missing(transit.reading.group),
             At::Asking { then, .. } => self.access_of(task, then),
             At::Position { then, .. } => self.access_of(task, then),
             At::Next(next) => match next {

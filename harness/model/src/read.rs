@@ -6,9 +6,9 @@ use refan_program::{Bind, Path, Rule, Task};
 
 use crate::context::Context;
 use crate::group::Unread;
-use crate::rules::{A1, F1, F2, MAINLINE, Q4, Q7, Q8, Q9, Q10, R1, R2, R6, R9, S2};
+use crate::rules::{A1, F1, F2, MAINLINE, Q4, Q7, Q8, Q9, Q10, R1, R2, R6, R9, S1, S2};
 use crate::state::{
-    Answer, At, Buffer, EventNo, FileKind, FileNo, GroupNo, Next, Raises, Reading, State,
+    Answer, At, Buffer, EventNo, FileKind, FileNo, GroupNo, Next, Raises, Reading, State, Transit,
 };
 use crate::violation::{Allowed, mask_text, returned};
 use crate::{Object, Return, Seen, SeenEvent, Stop};
@@ -18,7 +18,8 @@ const NO_PIDFD: i32 = -1;
 const FAILED_PIDFD: i32 = -2;
 
 /// An event that a read has to deliver.
-struct Due {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Due {
     mask: EventMask,
     path: Option<Path>,
     pid: i32,
@@ -30,7 +31,7 @@ struct Due {
 }
 
 /// What stands in place of an fd.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum DueFd {
     /// A new fd.
     New,
@@ -52,8 +53,9 @@ enum Taken {
     NoMemory,
     /// It was taken and denied, since it could not be copied out.
     Fault,
-    /// It was taken; with the event that is to be handed over then.
-    Event(Option<EventNo>, Due),
+    /// It was taken; with the event, unless it is an overflow record, and what that is answered
+    /// with in place of becoming pending.
+    Event(Option<EventNo>, Due, Option<Answer>),
 }
 
 impl Due {
@@ -104,8 +106,8 @@ impl State {
         }
         self.put_expected_first(cx, task, &reading);
         let before = cx.peek_of(self, task).is_none().then(|| self.clone());
-        let (number, due) = match self.next_due(Some(cx), task, &reading) {
-            Taken::Event(number, due) => (number, due),
+        let transit = match self.next_due(Some(cx), task, &reading) {
+            Taken::Event(event, due, refusal) => Transit { event, due, refusal, reading },
             Taken::Stopped if reading.events == 0 => {
                 return self.finish(cx, task, S2, &[Allowed::Value(0)]);
             }
@@ -138,17 +140,79 @@ impl State {
                 return self.read_all(cx, task, &reading);
             }
         };
+        if transit.is_missing() {
+            self.set_rule(task, rule);
+            self.sleeps(task, At::CopyingOut(Box::new(transit)));
+            return Ok(());
+        }
+        // A read that sleeps for its buffer further on is not seen to return now.
+        let sleeps = transit.reading.missing && self.next_is_missing(&transit);
+        if let Some(before) = before
+            && !sleeps
+            && !cx.is_unseen(self, task)
+        {
+            return Err(before.foresee_read(cx, task, transit.reading, Vec::new(), Vec::new()));
+        }
+        self.deliver(cx, task, transit)
+    }
+
+    /// Whether the event behind the one that was taken fits, but not into what is there.
+    fn next_is_missing(&self, transit: &Transit) -> bool {
+        let Reading { group, room, good, .. } = transit.reading;
+        let taken = transit.due.len as u32;
+        self.group(group).unread.first().is_some_and(|next| {
+            let both = taken + self.event_len(group, *next) as u32;
+            both <= room && both > good
+        })
+    }
+
+    /// What the reader slept for while it copied an event out is there.
+    pub(crate) fn copied_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        mut transit: Transit,
+    ) -> Result<(), Stop> {
+        let Some(back) = cx.peek_of(self, task) else {
+            if cx.is_unseen(self, task) {
+                return self.deliver(cx, task, transit);
+            }
+            let Transit { due, mut reading, .. } = transit;
+            reading.pass(&due);
+            let earlier = std::mem::take(&mut reading.unseen);
+            let mut read: Vec<SeenEvent> = earlier
+                .iter()
+                .map(|(due, fd, pidfd)| self.as_read(task, due).numbered(*fd, *pidfd))
+                .collect();
+            read.push(self.as_read(task, &due));
+            let dues = earlier.into_iter().map(|(due, ..)| due).chain([due]).collect();
+            return Err(self.clone().foresee_read(cx, task, reading, dues, read));
+        };
+        let mut earlier = Reading { events: 0, ..transit.reading.clone() };
+        for (due, fd, pidfd) in std::mem::take(&mut transit.reading.unseen) {
+            let number = self.accept(cx, &earlier, &due, back)?;
+            let seen = events_of(back).get(earlier.events as usize).and_then(pidfd_of);
+            if (number, seen) != (fd, pidfd) {
+                let allowed = format!("{} as fd {fd}", self.due_text(cx, &due));
+                return Err(cx.broken(Q8, allowed, format!("fd {number}")));
+            }
+            earlier.events += 1;
+        }
+        self.deliver(cx, task, transit)
+    }
+
+    /// An event has been copied out.
+    fn deliver(&mut self, cx: &mut Context<'_>, task: Task, transit: Transit) -> Result<(), Stop> {
+        let Transit { event: number, due, refusal, mut reading } = transit;
+        let group = reading.group;
         // A fault further on is all that the read returns. What it has delivered before got the
         // lowest numbers that were free, as the kernel gives them out.
         let faults = |back: &&Return| {
             reading.good < reading.room && back.value == -i64::from(Errno::EFAULT.0)
         };
         let back = cx.peek_of(self, task).filter(|back| !faults(back));
-        let fd = match (before, back) {
-            (Some(before), _) if !cx.is_unseen(self, task) => {
-                return Err(before.foresee_read(cx, task, reading));
-            }
-            (_, Some(back)) => match self.accept(cx, &reading, &due, back) {
+        let fd = match back {
+            Some(back) => match self.accept(cx, &reading, &due, back) {
                 Ok(fd) => fd,
                 Err(stop) => {
                     // The way goes this far.
@@ -172,18 +236,48 @@ impl State {
             // pidfd_prepare() sets close-on-exec.
             self.take_number(cx, task, pidfd, FileKind::Pidfd, OpenFlags::O_RDWR, true)?;
         }
-        let len = u32::try_from(due.len).unwrap_or(u32::MAX);
-        let reading = Reading {
-            room: reading.room.saturating_sub(len),
-            good: reading.good.saturating_sub(len),
-            done: reading.done + len,
-            events: reading.events + 1,
-            ..reading
-        };
-        match number {
-            Some(event) => self.goes_on(cx, task, Next::HandOver { event, fd, reading }),
-            None => self.read_on(cx, task, reading),
+        reading.pass(&due);
+        if reading.missing && back.is_none() {
+            reading.unseen.push((due, fd, pidfd));
         }
+        match (number, refusal) {
+            (Some(event), None) => self.goes_on(cx, task, Next::HandOver { event, fd, reading }),
+            (Some(event), Some(refusal)) => {
+                self.answer(event, refusal);
+                self.read_on(cx, task, reading)
+            }
+            (None, _) => self.read_on(cx, task, reading),
+        }
+    }
+
+    /// A group has stopped, and readers sleep with events of it in hand: each allows its event
+    /// itself when it goes on, or the event is allowed at once (S1).
+    pub(crate) fn allow_in_hand(&mut self, cx: &mut Context<'_>, group: GroupNo) {
+        let calls = self.tasks.iter_mut().filter_map(|task| task.call.as_mut());
+        let in_hand = calls.filter_map(|call| match &mut call.at {
+            At::CopyingOut(transit) if transit.reading.group == group => Some(transit),
+            _ => None,
+        });
+        let allowed: Vec<EventNo> = in_hand
+            .filter(|transit| transit.event.is_some() && cx.choose(2) == 1)
+            .filter_map(|transit| transit.event.take())
+            .collect();
+        for event in allowed {
+            self.answer(event, Answer::allow(S1));
+        }
+    }
+
+    /// A reader is killed with an event in hand, which it could not copy out (Q7). Of a group that
+    /// has stopped it is allowed, or denied as ever.
+    pub(crate) fn drop_in_hand(&mut self, cx: &mut Context<'_>, transit: Transit) {
+        let Some(event) = transit.event else { return };
+        let of = self.group(transit.reading.group);
+        let rule = if of.restartable { Q7 } else { MAINLINE };
+        let answer = match transit.refusal {
+            None if of.down && cx.choose(2) == 1 => Answer::allow(S1),
+            refusal => refusal.unwrap_or(Answer::deny(Errno::EPERM, rule)),
+        };
+        self.answer(event, answer);
     }
 
     /// A read that has taken an event goes on.
@@ -246,7 +340,7 @@ impl State {
             Unread::Event(number) => self.events.get(&number).cloned().map(|of| (number, of)),
             Unread::Overflow => None,
         };
-        let faults = len > reading.good as usize;
+        let faults = len > reading.good as usize && !reading.missing;
         let Some((number, event)) = event else {
             if faults {
                 return Taken::Fault;
@@ -267,31 +361,30 @@ impl State {
                     &[NO_PIDFD]
                 })),
             };
-            return Taken::Event(None, due);
+            return Taken::Event(None, due, None);
         };
         let left = self.fds_left(task);
         let has_fd = left != Some(0);
-        if !has_fd {
+        if !has_fd && !reports_errors {
             self.answer(number, Answer::deny(Errno::EPERM, Q7));
-            if !reports_errors {
-                return Taken::NoFd;
-            }
+            return Taken::NoFd;
         }
         // The file for the event fd, then the pidfd: each is memory (F1).
         let mut fails = || cx.as_mut().is_some_and(|cx| self.fails_here(cx, task));
         let no_file = has_fd && fails();
         let no_pidfd = reports_pidfds && !no_file && fails();
-        if no_file {
+        if no_file && !reports_errors {
             self.answer(number, Answer::deny(Errno::EPERM, F1));
-            if !reports_errors {
-                return Taken::NoMemory;
-            }
+            return Taken::NoMemory;
         }
-        let has_fd = has_fd && !no_file;
+        let refusal = match (has_fd, no_file) {
+            (true, false) => None,
+            (true, true) => Some(Answer::deny(Errno::EPERM, F1)),
+            (false, _) => Some(Answer::deny(Errno::EPERM, Q7)),
+        };
+        let has_fd = refusal.is_none();
         if faults {
-            if has_fd {
-                self.answer(number, Answer::deny(Errno::EPERM, Q7));
-            }
+            self.answer(number, refusal.unwrap_or(Answer::deny(Errno::EPERM, Q7)));
             return Taken::Fault;
         }
         let has_pidfd = !no_pidfd && left.is_none_or(|left| left > usize::from(has_fd));
@@ -317,7 +410,7 @@ impl State {
                 DueFd::Number(&[FAILED_PIDFD])
             }),
         };
-        Taken::Event(has_fd.then_some(number), due)
+        Taken::Event(Some(number), due, refusal)
     }
 
     /// The event that was taken is the one that was read next; its fd number.
@@ -365,7 +458,15 @@ impl State {
         task: Task,
         reading: &Reading,
     ) -> Result<(), Stop> {
-        let Some(back) = cx.peek_of(self, task) else { return self.leave(cx, task) };
+        let Some(back) = cx.peek_of(self, task) else {
+            if reading.unseen.is_empty() || cx.is_unseen(self, task) {
+                return self.leave(cx, task);
+            }
+            let rule = if self.group(reading.group).restartable { Q4 } else { MAINLINE };
+            let allowed: Vec<String> =
+                reading.unseen.iter().map(|(due, ..)| self.due_text(cx, due)).collect();
+            return Err(cx.broken(rule, allowed.join(", "), cx.seen_instead(task)));
+        };
         self.matched.insert(back.step);
         let events = events_of(back);
         let bytes = i64::from(reading.done);
@@ -398,23 +499,26 @@ impl State {
     }
 
     /// A read that was not seen to return returns here: what it should have read.
-    fn foresee_read(mut self, cx: &Context<'_>, task: Task, mut reading: Reading) -> Stop {
-        let mut due = Vec::new();
-        let mut read = Vec::new();
+    /// `due` and `read` are what it has so far.
+    fn foresee_read(
+        mut self,
+        cx: &Context<'_>,
+        task: Task,
+        mut reading: Reading,
+        mut due: Vec<Due>,
+        mut read: Vec<SeenEvent>,
+    ) -> Stop {
+        for seen in &read {
+            self.hold_numbers(task, seen);
+        }
         let end = loop {
             let one = match self.next_due(None, task, &reading) {
-                Taken::Event(_, one) => one,
+                Taken::Event(_, one, _) => one,
                 end => break end,
             };
             let seen = self.as_read(task, &one);
-            for fd in [Some(seen.event.fd), pidfd_of(&seen)].into_iter().flatten() {
-                let file = self.add_file(task, FileKind::Pidfd, OpenFlags::O_RDWR);
-                if fd >= 0 {
-                    self.install(task, fd, file, true);
-                }
-            }
-            reading.room = reading.room.saturating_sub(one.len as u32);
-            reading.good = reading.good.saturating_sub(one.len as u32);
+            self.hold_numbers(task, &seen);
+            reading.pass(&one);
             due.push(one);
             read.push(seen);
         };
@@ -430,6 +534,16 @@ impl State {
         };
         let allowed: Vec<String> = due.iter().map(|one| self.due_text(cx, one)).collect();
         cx.broken(rule, allowed.join(", "), cx.seen_instead(task))
+    }
+
+    /// The numbers that an event was read with are in use.
+    fn hold_numbers(&mut self, task: Task, seen: &SeenEvent) {
+        for fd in [Some(seen.event.fd), pidfd_of(seen)].into_iter().flatten() {
+            if fd >= 0 && !self.task(task).fds.contains_key(&fd) {
+                let file = self.add_file(task, FileKind::Pidfd, OpenFlags::O_RDWR);
+                self.install(task, fd, file, true);
+            }
+        }
     }
 
     /// The rule that loses an event which does not come.
@@ -577,10 +691,33 @@ impl State {
     }
 }
 
+impl SeenEvent {
+    /// The same with these numbers.
+    fn numbered(mut self, fd: i32, pidfd: Option<i32>) -> Self {
+        self.event.fd = fd;
+        for info in &mut self.event.info {
+            if let (InfoRecord::Pidfd(number), Some(pidfd)) = (info, pidfd) {
+                *number = pidfd;
+            }
+        }
+        self
+    }
+}
+
 impl Reading {
+    /// It goes on behind an event.
+    fn pass(&mut self, due: &Due) {
+        let len = u32::try_from(due.len).unwrap_or(u32::MAX);
+        self.room = self.room.saturating_sub(len);
+        self.good = self.good.saturating_sub(len);
+        self.done += len;
+        self.events += 1;
+    }
+
     /// A read into a buffer, which begins.
     pub(crate) fn new(file: FileNo, group: GroupNo, buffer: Buffer) -> Self {
-        Self { file, group, room: buffer.size, good: buffer.good, done: 0, events: 0 }
+        let Buffer { size: room, good, missing } = buffer;
+        Self { file, group, room, good, missing, done: 0, events: 0, unseen: Vec::new() }
     }
 }
 
@@ -589,6 +726,13 @@ pub(crate) fn events_of(back: &Return) -> &[SeenEvent] {
     match &back.data {
         Seen::Events(events) => events,
         _ => &[],
+    }
+}
+
+impl Transit {
+    /// Whether not all of the memory is there that it is copied to.
+    fn is_missing(&self) -> bool {
+        self.reading.missing && self.due.len > self.reading.good as usize
     }
 }
 

@@ -8,6 +8,7 @@ use refan_program::{Path, PathKind, Rule, Task};
 use crate::access::Then;
 use crate::group::Group;
 use crate::mark::Mark;
+use crate::read::Due;
 use crate::watchdog::Watch;
 
 /// An open file description: the task that made it, and how many that had made before. So the name
@@ -185,6 +186,8 @@ pub(crate) enum At {
     Asking { event: EventNo, walk: Walk, then: Then },
     /// It reads from an empty queue.
     Reading(Reading),
+    /// It has taken an event and sleeps where it copies it out: the event is in transit.
+    CopyingOut(Box<Transit>),
     /// It closes a group's file and waits for accessors of other groups (S1).
     Closing { group: GroupNo, then: Closed },
     /// It waits for another read or write of the same open file.
@@ -240,12 +243,14 @@ pub(crate) struct Buffer {
     pub size: u32,
     /// How many bytes from its beginning on are memory.
     pub good: u32,
+    /// The rest is missing until it is let in, rather than no memory.
+    pub missing: bool,
 }
 
 impl Buffer {
     /// One that is there.
     pub(crate) fn whole(size: u32) -> Self {
-        Self { size, good: size }
+        Self { size, good: size, missing: false }
     }
 }
 
@@ -257,9 +262,24 @@ pub(crate) struct Reading {
     /// Bytes that are left in the buffer, and how many of them are memory.
     pub room: u32,
     pub good: u32,
+    /// The rest is missing until it is let in.
+    pub missing: bool,
     /// Bytes that are there already, and of how many events.
     pub done: u32,
     pub events: u32,
+    /// What was delivered before the read was seen to return, and under which numbers.
+    pub unseen: Vec<(Due, i32, Option<i32>)>,
+}
+
+/// An event that a reader has taken and not handed over.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Transit {
+    /// None of an overflow record.
+    pub event: Option<EventNo>,
+    pub due: Due,
+    /// What it is answered with in place of becoming pending.
+    pub refusal: Option<Answer>,
+    pub reading: Reading,
 }
 
 /// One access on its way from group to group (`fsnotify` in fs/notify/fsnotify.c).
@@ -530,6 +550,7 @@ impl At {
             ) => Some(then),
             Self::Position { .. }
             | Self::Reading(_)
+            | Self::CopyingOut(_)
             | Self::Closing { .. }
             | Self::Waiting
             | Self::Next(_) => None,

@@ -56,12 +56,19 @@ pub enum Facility {
     /// The watchdog of permission events, which is newer than those: the limit
     /// `watchdog_timeout`.
     Watchdog,
+    /// Pages that are missing until they are let in: `CONFIG_USERFAULTFD`.
+    MissingPages,
 }
 
 impl Facility {
     /// Every facility.
-    pub const ALL: [Self; 4] =
-        [Self::CompatCalls, Self::Sockets, Self::FaultInjection, Self::Watchdog];
+    pub const ALL: [Self; 5] = [
+        Self::CompatCalls,
+        Self::Sockets,
+        Self::FaultInjection,
+        Self::Watchdog,
+        Self::MissingPages,
+    ];
 
     /// What it is called.
     pub fn name(self) -> &'static str {
@@ -70,6 +77,7 @@ impl Facility {
             Self::Sockets => "sockets",
             Self::FaultInjection => "fault injection",
             Self::Watchdog => "a watchdog of permission events",
+            Self::MissingPages => "userfaultfd",
         }
     }
 }
@@ -141,6 +149,23 @@ pub enum Call {
         size: u32,
         /// How many of them are there.
         good: u32,
+    },
+    /// `read_missing(fd, size, good)`: a read into a buffer of which only the first bytes are there;
+    /// the pages behind them are missing (`userfaultfd(2)`): who copies to them sleeps until
+    /// [`Call::PageIn`] lets them in. A reader that sleeps so has its event *in transit*.
+    ReadMissing {
+        /// The queue.
+        fd: Fd,
+        /// Bytes in the buffer, as the call is told.
+        size: u32,
+        /// How many of them are there.
+        good: u32,
+    },
+    /// `page_in(task)`: lets in what is missing of the buffer of the `read_missing` that the task is
+    /// in; returns 0, also where it is in none.
+    PageIn {
+        /// The reader.
+        task: Task,
     },
     /// `write_fault(fd, event, RESPONSE, good)`: writes a whole response of which only the first
     /// bytes are there; behind them is no memory.
@@ -369,7 +394,7 @@ impl Call {
     pub const DEFAULT_READ: u32 = 4096;
 
     /// What the calls are called in the text form, `spawn` included.
-    pub const NAMES: [&'static str; 45] = [
+    pub const NAMES: [&'static str; 47] = [
         "fanotify_init",
         "fanotify_mark",
         "open_queue",
@@ -378,6 +403,8 @@ impl Call {
         "pread",
         "write",
         "read_fault",
+        "read_missing",
+        "page_in",
         "write_fault",
         "pwrite",
         "ftruncate",
@@ -428,6 +455,8 @@ impl Call {
             Self::Pread { .. } => "pread",
             Self::Write { .. } => "write",
             Self::ReadFault { .. } => "read_fault",
+            Self::ReadMissing { .. } => "read_missing",
+            Self::PageIn { .. } => "page_in",
             Self::WriteFault { .. } => "write_fault",
             Self::Pwrite { .. } => "pwrite",
             Self::Ftruncate { .. } => "ftruncate",
@@ -479,6 +508,7 @@ impl Call {
             | Self::Read { fd, .. }
             | Self::Pread { fd, .. }
             | Self::ReadFault { fd, .. }
+            | Self::ReadMissing { fd, .. }
             | Self::Pwrite { fd, .. }
             | Self::Ftruncate { fd, .. }
             | Self::Fallocate { fd, .. }
@@ -508,6 +538,7 @@ impl Call {
             | Self::Exec { .. }
             | Self::Setuid { .. }
             | Self::Socket
+            | Self::PageIn { .. }
             | Self::UnshareUser
             | Self::FailNth { .. }
             | Self::Sleep { .. }
@@ -549,6 +580,7 @@ impl Call {
             Self::OpenQueue32 { .. } => Some(Facility::CompatCalls),
             Self::Socket | Self::SendFd { .. } | Self::RecvFd { .. } => Some(Facility::Sockets),
             Self::FailNth { .. } => Some(Facility::FaultInjection),
+            Self::ReadMissing { .. } | Self::PageIn { .. } => Some(Facility::MissingPages),
             Self::Sysctl { name: Sysctl::WatchdogTimeout, .. } => Some(Facility::Watchdog),
             _ => None,
         }

@@ -150,7 +150,7 @@ impl Binds {
     pub(crate) fn of(call: &Call) -> Self {
         match call {
             Call::Spawn { .. } | Call::Fork => Self::Task,
-            Call::Read { .. } | Call::ReadFault { .. } => Self::Events,
+            Call::Read { .. } | Call::ReadFault { .. } | Call::ReadMissing { .. } => Self::Events,
             call if call.returns_fd() => Self::Fd,
             _ => Self::Nothing,
         }
@@ -225,6 +225,9 @@ pub(crate) struct Open {
     branches: Vec<Task>,
     /// Which branch binds each variable that it binds, in their order.
     owners: Vec<Task>,
+    /// Tasks that begin a `read_missing` in it, and tasks whose buffers it lets in.
+    missing: Vec<Task>,
+    paged_in: Vec<Task>,
 }
 
 impl Open {
@@ -279,6 +282,8 @@ impl Scope {
                 vars: self.vars.len(),
                 branches: Vec::new(),
                 owners: Vec::new(),
+                missing: Vec::new(),
+                paged_in: Vec::new(),
             }),
         }
     }
@@ -294,7 +299,7 @@ impl Scope {
     /// What `call` returns, made by a step of a known task.
     pub(crate) fn returns(&self, call: &Call) -> Returns {
         match call.innermost() {
-            Call::Read { .. } | Call::ReadFault { .. } => Returns::Read,
+            Call::Read { .. } | Call::ReadFault { .. } | Call::ReadMissing { .. } => Returns::Read,
             Call::Pread { .. } | Call::Mmap { .. } => Returns::Bytes,
             Call::Poll { .. } | Call::Select { .. } => Returns::Poll,
             Call::GetFl { .. } => Returns::OpenFlags,
@@ -370,6 +375,11 @@ impl Scope {
         if !stands_alone(step) && !matches!(step.call, Call::Spawn { .. }) {
             self.tasks[usize::from(step.task.0)].1 = returns;
             if let Some(open) = &mut open {
+                match step.call {
+                    Call::ReadMissing { .. } => open.missing.push(step.task),
+                    Call::PageIn { task } => open.paged_in.push(task),
+                    _ => {}
+                }
                 open.branches.push(step.task);
                 open.owners.resize(self.vars.len() - open.vars, step.task);
             }
@@ -432,7 +442,10 @@ impl Scope {
         }
         let main = step.task == Task::MAIN;
         match step.call.innermost() {
-            Call::Kill { task } | Call::Await { task } | Call::PidfdGetfd { task, .. }
+            Call::Kill { task }
+            | Call::Await { task }
+            | Call::PidfdGetfd { task, .. }
+            | Call::PageIn { task }
                 if usize::from(task.0) >= self.tasks.len() =>
             {
                 Err(unknown_task())
@@ -445,6 +458,7 @@ impl Scope {
             Call::Read { size, .. }
             | Call::Pread { size, .. }
             | Call::ReadFault { size, .. }
+            | Call::ReadMissing { size, .. }
             | Call::Ftruncate { size, .. }
             | Call::Fallocate { size, .. }
             | Call::Mmap { size, .. }
@@ -462,10 +476,14 @@ impl Scope {
             Call::FailNth { nth: 0 } => {
                 Err(Fault::new("the allocation of number 0", "1 for the first"))
             }
-            Call::ReadFault { good, size, .. } if good > size => Err(Fault::new(
-                format!("{good} bytes that are there of a buffer of {size}"),
-                "no more than the buffer has",
-            )),
+            Call::ReadFault { good, size, .. } | Call::ReadMissing { good, size, .. }
+                if good > size =>
+            {
+                Err(Fault::new(
+                    format!("{good} bytes that are there of a buffer of {size}"),
+                    "no more than the buffer has",
+                ))
+            }
             Call::Pwrite { text, .. } if text.len() > Program::MAX_TEXT || !text.is_ascii() => {
                 let most = format!("at most {} characters of ASCII", Program::MAX_TEXT);
                 Err(Fault::new(format!("the text {text:?}"), most))
@@ -536,8 +554,17 @@ fn check_call_in_block(open: &Open, step: &Step) -> Result<(), Fault> {
             let name = step.call.name().unwrap_or_default();
             return Err(Fault::new(format!("`{name}` in a block"), before));
         }
-        Call::Kill { task } | Call::PidfdGetfd { task, .. } if !open.found(*task) => {
+        Call::Kill { task } | Call::PidfdGetfd { task, .. } | Call::PageIn { task }
+            if !open.found(*task) =>
+        {
             return Err(Fault::new("a task that this block makes", "one from before the block"));
+        }
+        // Before the read has begun there would be nothing to let in, and behind that everything.
+        Call::PageIn { task } if open.missing.contains(task) => {
+            return Err(Fault::new("the buffer of a read in the same block", before));
+        }
+        Call::ReadMissing { .. } if open.paged_in.contains(&step.task) => {
+            return Err(Fault::new("a read whose buffer the same block lets in", before));
         }
         _ => {}
     }
@@ -561,6 +588,7 @@ pub(crate) fn can_be_spawned(call: &Call) -> bool {
             | Call::Fork
             | Call::Exit
             | Call::FailNth { .. }
+            | Call::PageIn { .. }
             | Call::Sleep { .. }
             | Call::KernelLog
             | Call::Kill { .. }

@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use refan_abi::ApiValues;
-use refan_program::{Call, Program, Step, Task};
+use refan_program::{Call, Facility, Program, Step, Task};
 use refan_wire::{GuestRegion, Record, Skip, TaskEnd};
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
 use crate::kcov::Coverage;
 use crate::limits::Limits;
 use crate::log::Watchdog;
+use crate::paging::{MissingMemory, Pager};
 use crate::run::{Run, Slot, State};
 use crate::sys::{self, sys};
 use crate::task::{self, Origin};
@@ -120,7 +121,16 @@ impl<'a> Coordinator<'a> {
         observe::lower_priority()?;
         let loadavg = observe::open_loadavg()?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let drainer = Drainer::start()?;
+        let pager = run.program.needs().any(|need| need == Facility::MissingPages);
+        let pager = pager.then(Pager::open).transpose()?;
+        let drainer = Drainer::start(pager.as_ref())?;
+        if let Some(pager) = &pager {
+            for (index, step) in run.program.steps.iter().enumerate() {
+                if let Call::ReadMissing { .. } = step.call.innermost() {
+                    run.give_missing(index, pager.map()?);
+                }
+            }
+        }
         let known = run.slots.iter().map(|_| Known::default()).collect();
         let asks = |step: &Step| matches!(step.call, Call::KernelLog);
         let watchdog = run.program.steps.iter().any(asks).then(Watchdog::open).transpose()?;
@@ -286,6 +296,7 @@ impl<'a> Coordinator<'a> {
         if left.is_empty() {
             self.drainer.stop()?;
             self.run.slots.iter().filter_map(Slot::coverage).for_each(Coverage::unmap);
+            self.run.all_missing().for_each(MissingMemory::unmap);
         }
         Ok(left)
     }

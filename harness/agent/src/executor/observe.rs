@@ -40,6 +40,7 @@ use refan_program::Task;
 use rustix::process::Signal;
 
 use super::{Coordinator, Life, wait_for};
+use crate::paging::{self, Pager};
 use crate::run::{Slot, State};
 use crate::stack::Stack;
 use crate::sys::sys;
@@ -239,25 +240,29 @@ fn parse_status(status: &str) -> Option<(bool, u64)> {
 const GROUP_LIMIT: &str = "/proc/sys/fs/fanotify/max_user_groups";
 
 /// The helper: the first process of the program's pid namespace, whose end is the end of all
-/// others, and which waits for deferred work of fsnotify on the coordinator's behalf.
+/// others, and which waits for deferred work of fsnotify on the coordinator's behalf. It holds the
+/// userfaultfd for tasks, if there is one.
 pub(super) struct Drainer {
     desk: &'static Desk,
     pid: i32,
 }
 
 /// What the helper and the coordinator share.
-#[derive(Default)]
 struct Desk {
     slot: Slot,
     /// What making a group returned last: an fd or -errno.
     made: AtomicI64,
+    /// Number of the userfaultfd that it is made with, or -1.
+    pager: i32,
 }
 
 impl Drainer {
     /// Makes the process.
-    pub(super) fn start() -> Result<Self> {
+    pub(super) fn start(pager: Option<&Pager>) -> Result<Self> {
+        let pager = pager.map_or(-1, Pager::number);
         // Given up to the arena: the process uses it until it is killed.
-        let desk = Box::leak(Box::<Desk>::default());
+        let desk =
+            Box::leak(Box::new(Desk { slot: Slot::default(), made: AtomicI64::new(0), pager }));
         let argument = std::ptr::from_mut(desk).cast();
         // SAFETY: `help` uses only the desk, and this stack is no other process's.
         let pid = unsafe { task::spawn(help, Stack::HELPER, 0, argument) };
@@ -309,7 +314,10 @@ extern "C" fn help(desk: *mut c_void) -> i32 {
     let desk = unsafe { &*desk.cast::<Desk>() };
     // SAFETY: no pointers. The helper must not outlive a coordinator that fails.
     unsafe {
-        sys!(libc::SYS_close_range, 0, u32::MAX, 0);
+        if desk.pager >= 0 {
+            sys!(libc::SYS_dup2, desk.pager, paging::HELD);
+        }
+        sys!(libc::SYS_close_range, paging::HELD + i32::from(desk.pager >= 0), u32::MAX, 0);
         sys!(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL);
     }
     let class = InitFlags::CLASS_NOTIF.bits();

@@ -236,6 +236,11 @@ impl Reader<'_> {
                 let (fd, size) = (self.fd(Some(read)), self.read_size());
                 Call::ReadFault { fd, size, good: self.read_size().min(size) }
             }
+            Op::ReadMissing => {
+                let (fd, size) = (self.fd(Some(read)), self.read_size());
+                Call::ReadMissing { fd, size, good: self.read_size().min(size) }
+            }
+            Op::PageIn => Call::PageIn { task: self.task(|_| true)? },
             Op::WriteFault => Call::WriteFault {
                 fd: self.fd(Some(Role::Queue)),
                 event: self.fd(Some(Role::Event)),

@@ -31,6 +31,8 @@ pub(super) enum Op {
     Sysctl,
     RlimitNofile,
     ReadFault,
+    ReadMissing,
+    PageIn,
     WriteFault,
     Pwrite,
     Ftruncate,
@@ -84,6 +86,8 @@ impl Op {
             Call::Sysctl { .. } => Self::Sysctl,
             Call::RlimitNofile { .. } => Self::RlimitNofile,
             Call::ReadFault { .. } => Self::ReadFault,
+            Call::ReadMissing { .. } => Self::ReadMissing,
+            Call::PageIn { .. } => Self::PageIn,
             Call::WriteFault { .. } => Self::WriteFault,
             Call::Pwrite { .. } => Self::Pwrite,
             Call::Ftruncate { .. } => Self::Ftruncate,
@@ -111,7 +115,7 @@ impl Op {
     }
 
     /// What a step calls.
-    pub(super) const STEPS: [Self; 92] = {
+    pub(super) const STEPS: [Self; 94] = {
         use Op::*;
         [
             FanotifyInit,
@@ -207,11 +211,14 @@ impl Op {
             BeginBlock,
             EndBlock,
             EndBlock,
+            // Later ones stand behind, so that no place of the others has changed.
+            ReadMissing,
+            PageIn,
         ]
     };
 
     /// What a spawned task calls.
-    pub(super) const SPAWNED: [Self; 48] = {
+    pub(super) const SPAWNED: [Self; 49] = {
         use Op::*;
         [
             Open,
@@ -263,6 +270,7 @@ impl Op {
             Exec,
             Read,
             Read,
+            ReadMissing,
         ]
     };
 }

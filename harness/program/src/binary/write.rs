@@ -146,7 +146,7 @@ impl Writer<'_> {
                 self.fd(*fd, None);
                 word::write(self.bytes, *flags, tables::OPEN);
             }
-            Call::ReadFault { fd, size, good } => {
+            Call::ReadFault { fd, size, good } | Call::ReadMissing { fd, size, good } => {
                 self.fd(*fd, Some(read));
                 self.read_size(*size);
                 self.read_size(*good);
@@ -201,7 +201,7 @@ impl Writer<'_> {
             }
             Call::RlimitNofile { more } => self.byte(*more),
             Call::Kill { task } => self.task(*task, |origin| origin != Origin::Main),
-            Call::Await { task } => self.task(*task, |_| true),
+            Call::Await { task } | Call::PageIn { task } => self.task(*task, |_| true),
             Call::Spawn { .. }
             | Call::Fork
             | Call::Exit

@@ -51,7 +51,7 @@ pub(super) fn write_call(f: &mut fmt::Formatter<'_>, names: Names<'_>, call: &Ca
                 write!(f, ", {size}")?;
             }
         }
-        Call::ReadFault { fd, size, good } => {
+        Call::ReadFault { fd, size, good } | Call::ReadMissing { fd, size, good } => {
             names.write_fd(f, *fd)?;
             write!(f, ", {size}, {good}")?;
         }
@@ -123,7 +123,7 @@ pub(super) fn write_call(f: &mut fmt::Formatter<'_>, names: Names<'_>, call: &Ca
         Call::Setuid { uid } => write!(f, "{uid}")?,
         Call::Sysctl { name, value } => write!(f, "{}, {value}", name.name())?,
         Call::RlimitNofile { more } => write!(f, "{more}")?,
-        Call::Kill { task } => f.write_str(names.0.task_name(*task))?,
+        Call::Kill { task } | Call::PageIn { task } => f.write_str(names.0.task_name(*task))?,
         Call::Spawn { .. }
         | Call::Fork
         | Call::Exit
@@ -200,6 +200,12 @@ pub(super) fn read_call(cursor: &mut Cursor, names: &impl Resolve) -> Result<Cal
             size: args.number("a size")?,
             good: args.number("a number of bytes")?,
         },
+        "read_missing" => Call::ReadMissing {
+            fd: args.fd()?,
+            size: args.number("a size")?,
+            good: args.number("a number of bytes")?,
+        },
+        "page_in" => Call::PageIn { task: args.task()? },
         "write_fault" => Call::WriteFault {
             fd: args.fd()?,
             event: args.fd()?,

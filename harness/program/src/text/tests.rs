@@ -115,6 +115,7 @@ fn errors_have_their_place() {
             1,
             "found 25 bytes that are there of a buffer of 24, expected no more than the buffer has",
         ),
+        ("page_in(nobody)", 9, "found `nobody`, which no earlier step makes, expected a task"),
         ("pwrite(c, x)", 11, "found `x`, expected a text in quotes"),
         ("pwrite(c, \"é\")", 1, "found the text \"é\", expected at most 64 characters of ASCII"),
         ("read(c, 65537)", 1, "found a buffer of 65537 bytes, expected at most 65536"),
