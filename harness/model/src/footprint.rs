@@ -294,6 +294,8 @@ impl<'a> Footprints<'a> {
                 self.note_events(table, step, known);
                 None
             }
+            // It holds all files of its branch once more.
+            Call::Fork => return None,
             Call::Pread { .. }
             | Call::Write { .. }
             | Call::Poll { .. }

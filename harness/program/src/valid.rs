@@ -544,11 +544,12 @@ pub(crate) fn stands_alone(step: &Step) -> bool {
 /// What cannot be done at the same time as other things.
 fn check_call_in_block(open: &Open, step: &Step) -> Result<(), Fault> {
     let before = "it before or behind the block";
+    if !open.found(step.task) {
+        let found = "a step of a task that this block makes";
+        return Err(Fault::new(found, "it behind the block"));
+    }
     match step.call.innermost() {
-        Call::Fork | Call::Sysctl { .. } => {
-            let name = step.call.innermost().name().unwrap_or_default();
-            return Err(Fault::new(format!("`{name}` in a block"), before));
-        }
+        Call::Sysctl { .. } => return Err(Fault::new("`sysctl` in a block", before)),
         Call::Await { .. } => return Err(Fault::new("an await in a block", before)),
         Call::Sleep { .. } | Call::KernelLog => {
             let name = step.call.name().unwrap_or_default();

@@ -55,7 +55,9 @@ impl Coordinator<'_> {
         let preempts = branches.iter().any(|branch| branch.start.is_some());
         for branch in branches.iter().filter(|_| preempts) {
             let above = branch.start.map_or(0, |start| start.priority);
-            self.schedule(branch.task, libc::SCHED_FIFO, LOWEST + above)?;
+            // A task that a branch forks is none itself, and runs when no branch does.
+            let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+            self.schedule(branch.task, policy, LOWEST + above)?;
         }
         let ahead = AHEAD * (branches.len() as u64 + 1);
         let instant = (sys::now() + ahead).next_multiple_of(TICKS) + BEHIND_TICK;

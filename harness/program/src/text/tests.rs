@@ -186,7 +186,25 @@ fn errors_in_blocks_have_their_place() {
             1,
             "found a comment at the end of a block, expected a step below it",
         ),
-        ("b = fork()", 5, 5, "found `fork` in a block, expected it before or behind the block"),
+        (
+            "b = fork()\nb: close(c)",
+            6,
+            4,
+            "found a step of a task that this block makes, expected it behind the block",
+        ),
+        (
+            "page_in(d)\nd: read_missing(c, 24, 0)",
+            6,
+            4,
+            "found a read whose buffer the same block lets in, expected it before or behind the \
+          block",
+        ),
+        (
+            "d: read_missing(c, 24, 0)\npage_in(d)",
+            6,
+            1,
+            "found the buffer of a read in the same block, expected it before or behind the block",
+        ),
         ("a", 5, 1, "found an await in a block, expected it before or behind the block"),
         (
             "sysctl(max_user_marks, 1)",
