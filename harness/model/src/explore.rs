@@ -67,12 +67,13 @@ pub(crate) struct Explored {
 }
 
 impl Explored {
-    /// Keeps what a way lacked, if it is the first.
+    /// Keeps what a way lacked, if it is the first: what one lacks does not fit another.
     pub(crate) fn note(&self, cx: &Context<'_>) {
         let found = cx.foreseen.take();
         let mut foreseen = self.foreseen.borrow_mut();
-        foreseen.back = foreseen.back.take().or(found.back);
-        foreseen.asleep = foreseen.asleep.take().or(found.asleep);
+        if foreseen.back.is_none() && foreseen.asleep.is_none() {
+            *foreseen = found;
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod rules;
 mod simulated;
 mod tape;
 mod trace;
+mod transit;
 mod wrong;
 
 use tape::Tape;
