@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -18,6 +19,7 @@ use refan_abi::{EventMask, InitFlags, MarkFlags};
 use refan_program::{Call, Program, Sysctl};
 use refan_wire::{Leak, Record};
 
+use crate::probe;
 use crate::sys::{self, sys};
 
 /// How long deferred work may take, in guest time. Objects that are freed after a grace period in
@@ -108,14 +110,7 @@ fn await_none(look: impl Fn() -> Result<Vec<Leak>>) -> Result<Vec<Leak>> {
 /// Makes and closes a group, which waits for the reaper of marks (`fsnotify_destroy_group`). A
 /// failure to make one is [`count_of_user`]'s to tell.
 fn drive() {
-    let class = InitFlags::CLASS_NOTIF.bits();
-    // SAFETY: no pointers; the fd is this function's alone.
-    unsafe {
-        let group = sys!(libc::SYS_fanotify_init, class, libc::O_RDONLY);
-        if group >= 0 {
-            sys!(libc::SYS_close, group);
-        }
-    }
+    drop(probe::new_group(InitFlags::CLASS_NOTIF.bits() as u32));
 }
 
 const ROOT: u32 = 0;
@@ -173,19 +168,15 @@ fn set_effective_user(user: u32) -> Result<()> {
 /// groups that report no fds are any user's to make (`fanotify_init(2)`).
 fn make_group_and_mark(user: u32) -> (i64, i64) {
     let report = if user == ROOT { InitFlags::empty() } else { InitFlags::REPORT_FID };
-    let flags = (InitFlags::CLASS_NOTIF | report).bits();
+    let group = match probe::new_group((InitFlags::CLASS_NOTIF | report).bits() as u32) {
+        Ok(group) => group,
+        Err(error) => return (error, 0),
+    };
     let (add, mask) = (MarkFlags::ADD.bits(), EventMask::OPEN.bits());
-    // SAFETY: no pointers but one to a constant C string; the fd is this function's alone.
-    unsafe {
-        let group = sys!(libc::SYS_fanotify_init, flags, libc::O_RDONLY);
-        if group < 0 {
-            return (group, 0);
-        }
-        let path = c"/".as_ptr();
-        let mark = sys!(libc::SYS_fanotify_mark, group, add, mask, libc::AT_FDCWD, path);
-        sys!(libc::SYS_close, group);
-        (group, mark)
-    }
+    let (number, at, path) = (group.as_raw_fd(), libc::AT_FDCWD, c"/".as_ptr());
+    // SAFETY: the path is a constant C string.
+    let mark = unsafe { sys!(libc::SYS_fanotify_mark, number, add, mask, at, path) };
+    (number.into(), mark)
 }
 
 /// Live objects of `fs/notify` by the place that allocated them: `BYTES CALLS FILE:LINE func:NAME`

@@ -56,7 +56,7 @@ fn answers_32_bit_calls() -> bool {
 }
 
 /// A group's fd, or -errno.
-fn new_group(flags: u32) -> Result<OwnedFd, i64> {
+pub(crate) fn new_group(flags: u32) -> Result<OwnedFd, i64> {
     // SAFETY: no pointers.
     owned(unsafe { sys!(libc::SYS_fanotify_init, flags, libc::O_RDONLY) })
 }
