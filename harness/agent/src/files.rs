@@ -8,8 +8,6 @@ use std::path::{Path as FsPath, PathBuf};
 use anyhow::{Context, Result};
 use refan_program::{Path, PathKind};
 
-use crate::elf;
-
 /// Where a run mounts the file system of its `f`, `d`, `x` and `w` files.
 pub const TMPFS: &str = "/t";
 /// Where a run mounts the file system of its `ext` files.
@@ -43,12 +41,8 @@ pub fn make(path: Path) -> Result<()> {
             make_folder(&at).with_context(doing)?;
             0o777
         }
-        PathKind::Exec => {
-            fs::write(&at, elf::exit_successfully()).with_context(doing)?;
-            0o777
-        }
-        PathKind::Waiter => {
-            fs::write(&at, elf::wait_forever()).with_context(doing)?;
+        PathKind::Exec | PathKind::Waiter => {
+            fs::write(&at, path.contents().unwrap_or_default()).with_context(doing)?;
             0o777
         }
         PathKind::Child | PathKind::File | PathKind::Ext => {

@@ -4,7 +4,6 @@ pub mod accounts;
 pub mod arena;
 pub mod calls;
 pub mod door;
-pub mod elf;
 pub mod executor;
 pub mod ext4;
 pub mod faults;

@@ -5,6 +5,7 @@
 
 mod binary;
 mod call;
+mod executable;
 mod expect;
 mod names;
 mod path;

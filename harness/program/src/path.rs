@@ -58,14 +58,15 @@ impl Path {
             .flat_map(|kind| (0..Self::PER_KIND).map(move |index| Self { kind, index }))
     }
 
-    /// What a file holds when a program starts; nothing for directories and executables, whose
-    /// bytes are the agent's matter.
+    /// What a file holds when a program starts; nothing for directories.
     pub fn contents(self) -> Option<Vec<u8>> {
         match self.kind {
             PathKind::File | PathKind::Child | PathKind::Ext => {
                 Some(format!("refan {self}\n").into_bytes())
             }
-            PathKind::Dir | PathKind::Exec | PathKind::Waiter => None,
+            PathKind::Exec => Some(crate::executable::exit_successfully()),
+            PathKind::Waiter => Some(crate::executable::wait_forever()),
+            PathKind::Dir => None,
         }
     }
 }

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! version   1 byte
-//! step      operation   1 byte: a place in a table in which frequent calls stand often;
-//!                       0xff ends the steps. Two operations are no calls: one begins a block, one
+//! step      operation   1 byte: a place in a table, or beyond its end one of the calls that take the
+//!                       program further; 0xff ends the steps. Two operations are no calls: one begins a block, one
 //!                       ends it
 //!           actor       1 byte: `main` is 0, then the forked tasks (not of await, and of kill only
 //!                       in a block)
@@ -20,7 +20,11 @@
 //! that the call is made for alone where there are any. A flag word is a place in a table of
 //! frequent words, or a bit for each named flag, or raw bits. Bytes that are missing at the end
 //! are read as 0, and a step that is not valid where it stands is left out.
+//!
+//! A byte that is no place in its table is one of what is likely to be of use there, as far as the
+//! steps before tell: random bytes go deep, and places, which alone are written, reach everything.
 
+mod outlook;
 mod read;
 mod tables;
 #[cfg(test)]
@@ -31,7 +35,7 @@ mod write;
 use crate::Program;
 
 /// Version of the form. The golden files tell when it must change.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The operation that ends the steps.
 const END: u8 = 0xff;

@@ -2,6 +2,7 @@
 
 use refan_abi::InitFlags;
 
+use super::outlook::{Outlook, Want};
 use super::tables::{self, Op};
 use super::{END, word};
 use crate::valid::{Binds, Open, Origin, Role, Scope};
@@ -28,8 +29,15 @@ impl Bytes<'_> {
 
 /// The program that the steps make, and the bytes behind the end of the steps.
 pub(super) fn read_steps(bytes: &[u8]) -> (Program, &[u8]) {
-    let mut reader =
-        Reader { bytes: Bytes(bytes), scope: Scope::new(), block: None, sight: Sight::default() };
+    let mut reader = Reader {
+        bytes: Bytes(bytes),
+        scope: Scope::new(),
+        outlook: Outlook::default(),
+        block: None,
+        in_block: 0,
+        task: Task::MAIN,
+        sight: Sight::default(),
+    };
     let mut steps = Vec::new();
     while let Some(&op) = reader.bytes.0.first() {
         reader.bytes.byte();
@@ -39,9 +47,10 @@ pub(super) fn read_steps(bytes: &[u8]) -> (Program, &[u8]) {
         if steps.len() == Program::MAX_STEPS {
             break;
         }
-        let step = match pick(&Op::STEPS, op) {
+        let step = match reader.op(op) {
             Op::BeginBlock => {
                 reader.block = Some(reader.scope.next_block());
+                reader.in_block = 0;
                 continue;
             }
             Op::EndBlock => {
@@ -53,12 +62,16 @@ pub(super) fn read_steps(bytes: &[u8]) -> (Program, &[u8]) {
         if let Some(step) = step
             && reader.scope.admit(&step).is_ok()
         {
+            reader.outlook.observe(&step);
+            reader.in_block += 1;
             steps.push(step);
         }
     }
     (Program::of_steps(steps), &[])
 }
 
+/// The fd that a call returns gets no name.
+pub(super) const NAMELESS: u8 = 3;
 /// In place of a reference: a variable of any role by its number follows, in 2 bytes.
 pub(super) const ANY: u8 = 0xfd;
 /// In place of a reference: an fd number follows, in 1 byte.
@@ -69,6 +82,9 @@ pub(super) const WIDE: u8 = 0xff;
 pub(super) const START_FORM: u8 = 0xf0;
 /// From here on a branch has a start: units of it follow, in 2 bytes.
 pub(super) const STARTS: u8 = 0x80;
+/// From here on it follows in 1 byte: 3 bits of an exponent and 4 behind the leading one, so that it
+/// is on the scale of a call: 256 ns to 63 us.
+const ROUGH_STARTS: u8 = 0x90;
 /// Nanoseconds of it follow, in 4 bytes.
 pub(super) const RAW_START: u8 = 0xe0;
 /// It is swept.
@@ -76,18 +92,31 @@ pub(super) const SWEEP: u8 = 0xf0;
 /// Nanoseconds in a unit: of the deterministic machine, the time of one instruction.
 pub(super) const START_UNIT: u32 = 16;
 /// From here on the size of a write follows.
-pub(super) const SIZED: u8 = 0xc0;
+pub(super) const SIZED: u8 = 0xf0;
 
 fn pick<T: Copy>(table: &[T], byte: u8) -> T {
     table[usize::from(byte) % table.len()]
+}
+
+/// The place of a byte in a table, or where it is none, one of these if there are any.
+fn likely<T: Copy>(table: &[T], byte: u8, likely: &[T]) -> Option<T> {
+    let place = usize::from(byte);
+    let choices = if place < table.len() || likely.is_empty() { table } else { likely };
+    place.checked_rem(choices.len()).map(|at| choices[at])
 }
 
 struct Reader<'a> {
     bytes: Bytes<'a>,
     /// What the steps so far have made.
     scope: Scope,
+    /// What is likely to be of use now.
+    outlook: Outlook,
     /// The block that the next step stands in.
     block: Option<Block>,
+    /// How many steps that has so far.
+    in_block: usize,
+    /// Who makes the step that is read.
+    task: Task,
     /// What the step that is read can refer to of that.
     sight: Sight,
 }
@@ -135,17 +164,23 @@ impl Sight {
 }
 
 impl Reader<'_> {
+    fn op(&self, byte: u8) -> Op {
+        let due = self.outlook.due(self.block.map(|_| self.in_block));
+        likely(&Op::STEPS, byte, &due).unwrap_or(Op::Await)
+    }
+
     fn step(&mut self, op: Op) -> Option<Step> {
         let task = match op {
             Op::Await | Op::Sleep | Op::KernelLog => Task::MAIN,
             Op::Kill if self.block.is_none() => Task::MAIN,
             op => self.actor(op)?,
         };
+        self.task = task;
         self.sight = Sight::new(&self.scope, self.block, op, task);
         let start = if self.sight.begins_branch(op) { self.start() } else { None };
         let call = match op {
             Op::Spawn => {
-                let op = pick(&Op::SPAWNED, self.bytes.byte());
+                let op = likely(&Op::SPAWNED, self.bytes.byte(), &Op::SPAWNED_OFTEN)?;
                 Call::Spawn { call: Box::new(self.call(op, Role::File)?) }
             }
             op => self.call(op, Role::Queue)?,
@@ -161,7 +196,11 @@ impl Reader<'_> {
             SWEEP if self.scope.sweeps() => return None,
             SWEEP => Offset::Sweep,
             RAW_START => Offset::Nanoseconds(u32::from_le_bytes(self.bytes.array())),
-            form if form >= STARTS => {
+            form if form >= ROUGH_STARTS => {
+                let byte = u32::from(self.bytes.byte());
+                Offset::Nanoseconds(START_UNIT * ((16 + byte % 16) << (byte / 16 % 8)))
+            }
+            STARTS => {
                 let units = u16::from_le_bytes(self.bytes.array());
                 Offset::Nanoseconds(u32::from(units) * START_UNIT)
             }
@@ -173,7 +212,13 @@ impl Reader<'_> {
     fn actor(&mut self, op: Op) -> Option<Task> {
         let byte = self.bytes.byte();
         let actors = actors(&self.scope, op);
-        (!actors.is_empty()).then(|| pick(&actors, byte))
+        let mut idle = self.outlook.idle(&actors);
+        if matches!(op, Op::Setuid | Op::UnshareUser) && usize::from(byte) >= actors.len() {
+            // Without its capabilities `main` makes no group any more.
+            idle.retain(|task| *task != Task::MAIN);
+            return (!idle.is_empty()).then(|| pick(&idle, byte));
+        }
+        likely(&actors, byte, &idle)
     }
 
     fn bind(&mut self, call: &Call) -> Bind {
@@ -181,7 +226,7 @@ impl Reader<'_> {
         match Binds::of(call) {
             Binds::Nothing => Bind::None,
             Binds::Task => Bind::Task(Task(self.scope.tasks().count() as u8)),
-            Binds::Fd if self.bytes.byte() % 4 == 3 => Bind::None,
+            Binds::Fd if self.bytes.byte() % 16 == NAMELESS => Bind::None,
             Binds::Fd => Bind::Fd(Var(vars)),
             Binds::Events => match pick(&tables::EVENT_COUNTS, self.bytes.byte()) {
                 0 => Bind::None,
@@ -195,84 +240,110 @@ impl Reader<'_> {
         Some(match op {
             Op::FanotifyInit => Call::FanotifyInit {
                 // Only these bits can be passed.
-                flags: word::read(&mut self.bytes, tables::INIT)
+                flags: word::read(&mut self.bytes, tables::INIT, tables::INIT_OFTEN)
                     & (InitFlags::from_bits_retain(u32::MAX.into()) | InitFlags::RESTARTABLE),
-                event_flags: word::read(&mut self.bytes, tables::OPEN),
+                event_flags: word::read(&mut self.bytes, tables::OPEN, tables::EVENT_OPEN_OFTEN),
             },
-            Op::FanotifyMark => Call::FanotifyMark {
-                group: self.fd(Some(Role::Group)),
-                flags: word::read(&mut self.bytes, tables::MARK),
-                mask: word::read(&mut self.bytes, tables::EVENTS),
-                path: self.path(),
-            },
-            Op::OpenQueue => Call::OpenQueue { control: self.fd(Some(Role::Group)) },
-            Op::Read => Call::Read { fd: self.fd(Some(read)), size: self.read_size() },
-            Op::Pread => Call::Pread { fd: self.fd(None), size: self.read_size() },
+            Op::FanotifyMark => {
+                let group = self.fd(Some(Role::Group), GROUPS);
+                let flags = word::read(&mut self.bytes, tables::MARK, tables::MARK_OFTEN);
+                let masks = tables::events_often(self.outlook.flags_of(group));
+                let mask = word::read(&mut self.bytes, tables::EVENTS, masks);
+                Call::FanotifyMark { group, flags, mask, path: self.path(&tables::paths_for(mask)) }
+            }
+            Op::OpenQueue => Call::OpenQueue { control: self.fd(Some(Role::Group), GROUPS) },
+            Op::Read => Call::Read { fd: self.fd(Some(read), READS), size: self.read_size() },
+            Op::Pread => Call::Pread { fd: self.fd(None, CONTENTS), size: self.read_size() },
             Op::Write => Call::Write {
-                fd: self.fd(Some(Role::Queue)),
-                event: self.fd(Some(Role::Event)),
-                response: word::read(&mut self.bytes, &tables::responses()),
+                fd: self.fd(Some(Role::Queue), QUEUES),
+                event: self.fd(Some(Role::Event), EVENTS),
+                response: word::read(
+                    &mut self.bytes,
+                    &tables::responses(),
+                    tables::RESPONSES_OFTEN,
+                ),
                 size: match self.bytes.byte() {
                     0..SIZED => None,
                     SIZED.. => Some(u32::from(self.bytes.byte()) % (Program::MAX_WRITE + 1)),
                 },
             },
-            Op::Close => Call::Close { fd: self.fd(None) },
-            Op::Dup => Call::Dup { fd: self.fd(None) },
-            Op::Poll => Call::Poll { fd: self.fd(None) },
-            Op::Epoll => Call::Epoll { fd: self.fd(None) },
-            Op::Fionread => Call::Fionread { fd: self.fd(None) },
-            Op::GetFl => Call::GetFl { fd: self.fd(None) },
-            Op::SetFl => {
-                Call::SetFl { fd: self.fd(None), flags: word::read(&mut self.bytes, tables::OPEN) }
-            }
-            Op::GetFd => Call::GetFd { fd: self.fd(None) },
-            Op::Readlink => Call::Readlink { fd: self.fd(None) },
-            Op::Fdinfo => Call::Fdinfo { fd: self.fd(None) },
-            Op::Reopen => {
-                Call::Reopen { fd: self.fd(None), flags: word::read(&mut self.bytes, tables::OPEN) }
-            }
+            Op::Close => Call::Close { fd: self.fd(None, CLOSED) },
+            Op::Dup => Call::Dup { fd: self.fd(None, ANYTHING) },
+            Op::Poll => Call::Poll { fd: self.fd(None, ANYTHING) },
+            Op::Epoll => Call::Epoll { fd: self.fd(None, ANYTHING) },
+            Op::Fionread => Call::Fionread { fd: self.fd(None, ANYTHING) },
+            Op::GetFl => Call::GetFl { fd: self.fd(None, ANYTHING) },
+            Op::SetFl => Call::SetFl {
+                fd: self.fd(None, ANYTHING),
+                flags: word::read(&mut self.bytes, tables::OPEN, tables::OPEN_OFTEN),
+            },
+            Op::GetFd => Call::GetFd { fd: self.fd(None, ANYTHING) },
+            Op::Readlink => Call::Readlink { fd: self.fd(None, ANYTHING) },
+            Op::Fdinfo => Call::Fdinfo { fd: self.fd(None, ANYTHING) },
+            Op::Reopen => Call::Reopen {
+                fd: self.fd(None, ANYTHING),
+                flags: word::read(&mut self.bytes, tables::OPEN, tables::OPEN_OFTEN),
+            },
             Op::ReadFault => {
-                let (fd, size) = (self.fd(Some(read)), self.read_size());
+                let (fd, size) = (self.fd(Some(read), READS), self.read_size());
                 Call::ReadFault { fd, size, good: self.read_size().min(size) }
             }
             Op::ReadMissing => {
-                let (fd, size) = (self.fd(Some(read)), self.read_size());
+                let (fd, size) = (self.fd(Some(read), READS), self.read_size());
                 Call::ReadMissing { fd, size, good: self.read_size().min(size) }
             }
-            Op::PageIn => Call::PageIn { task: self.task(|_| true)? },
+            Op::PageIn => Call::PageIn { task: self.task(|_| true, &[])? },
             Op::WriteFault => Call::WriteFault {
-                fd: self.fd(Some(Role::Queue)),
-                event: self.fd(Some(Role::Event)),
-                response: word::read(&mut self.bytes, &tables::responses()),
+                fd: self.fd(Some(Role::Queue), QUEUES),
+                event: self.fd(Some(Role::Event), EVENTS),
+                response: word::read(
+                    &mut self.bytes,
+                    &tables::responses(),
+                    tables::RESPONSES_OFTEN,
+                ),
                 good: u32::from(self.bytes.byte()) % (Program::MAX_WRITE + 1),
             },
-            Op::Pwrite => Call::Pwrite { fd: self.fd(None), text: self.text() },
-            Op::Ftruncate => Call::Ftruncate { fd: self.fd(None), size: self.read_size() },
-            Op::Fallocate => Call::Fallocate { fd: self.fd(None), size: self.read_size() },
-            Op::Mmap => Call::Mmap { fd: self.fd(None), size: self.read_size() },
-            Op::Readdir => Call::Readdir { fd: self.fd(None) },
-            Op::Dup2 => Call::Dup2 { fd: self.fd(None), to: self.fd(None) },
-            Op::PidfdGetfd => Call::PidfdGetfd { task: self.task(|_| true)?, fd: self.fd(None) },
-            Op::OpenQueue32 => Call::OpenQueue32 { control: self.fd(Some(Role::Group)) },
+            Op::Pwrite => Call::Pwrite { fd: self.fd(None, CONTENTS), text: self.text() },
+            Op::Ftruncate => {
+                Call::Ftruncate { fd: self.fd(None, CONTENTS), size: self.read_size() }
+            }
+            Op::Fallocate => {
+                Call::Fallocate { fd: self.fd(None, CONTENTS), size: self.read_size() }
+            }
+            Op::Mmap => Call::Mmap { fd: self.fd(None, CONTENTS), size: self.read_size() },
+            Op::Readdir => Call::Readdir { fd: self.fd(None, CONTENTS) },
+            Op::Dup2 => Call::Dup2 { fd: self.fd(None, ANYTHING), to: self.fd(None, ANYTHING) },
+            Op::PidfdGetfd => {
+                Call::PidfdGetfd { task: self.task(|_| true, &[])?, fd: self.fd(None, ANYTHING) }
+            }
+            Op::OpenQueue32 => Call::OpenQueue32 { control: self.fd(Some(Role::Group), GROUPS) },
             Op::Socket => Call::Socket,
-            Op::SendFd => Call::SendFd { socket: self.fd(None), fd: self.fd(None) },
-            Op::RecvFd => Call::RecvFd { socket: self.fd(None) },
+            Op::SendFd => {
+                Call::SendFd { socket: self.fd(None, ANYTHING), fd: self.fd(None, ANYTHING) }
+            }
+            Op::RecvFd => Call::RecvFd { socket: self.fd(None, ANYTHING) },
             Op::UnshareUser => Call::UnshareUser,
             Op::FailNth => Call::FailNth { nth: self.bytes.byte() },
             Op::Sleep => Call::Sleep {
                 ms: u32::from_le_bytes(self.bytes.array()) % (Program::MAX_SLEEP + 1),
             },
             Op::KernelLog => Call::KernelLog,
-            Op::Select => Call::Select { fd: self.fd(None) },
+            Op::Select => Call::Select { fd: self.fd(None, ANYTHING) },
             Op::SetFd => Call::SetFd {
-                fd: self.fd(None),
-                flags: word::read(&mut self.bytes, tables::FD_FLAGS),
+                fd: self.fd(None, ANYTHING),
+                flags: word::read(&mut self.bytes, tables::FD_FLAGS, tables::FD_FLAGS),
             },
             Op::Open => {
-                Call::Open { path: self.path(), flags: word::read(&mut self.bytes, tables::OPEN) }
+                let watched = self.outlook.watched(false);
+                Call::Open {
+                    path: self.path(&watched),
+                    flags: word::read(&mut self.bytes, tables::OPEN, tables::OPEN_OFTEN),
+                }
             }
-            Op::Exec => Call::Exec { path: self.path() },
+            Op::Exec => {
+                let watched = self.outlook.watched(true);
+                Call::Exec { path: self.path(&watched) }
+            }
             Op::Setuid => Call::Setuid { uid: u16::from_le_bytes(self.bytes.array()) },
             Op::Sysctl => Call::Sysctl {
                 name: pick(&Sysctl::ALL, self.bytes.byte()),
@@ -284,21 +355,26 @@ impl Reader<'_> {
             Op::RlimitNofile => Call::RlimitNofile { more: self.bytes.byte() },
             Op::Fork => Call::Fork,
             Op::Exit => Call::Exit,
-            Op::Kill => Call::Kill { task: self.task(|origin| origin != Origin::Main)? },
-            Op::Await => Call::Await { task: self.task(|_| true)? },
+            Op::Kill => {
+                let victims = self.outlook.victims();
+                Call::Kill { task: self.task(|origin| origin != Origin::Main, &victims)? }
+            }
+            Op::Await => Call::Await { task: self.task(|_| true, &[])? },
             // A spawned task spawns nothing, and `step` has taken all others.
             Op::Spawn | Op::BeginBlock | Op::EndBlock => return None,
         })
     }
 
-    fn task(&mut self, takes: impl Fn(Origin) -> bool) -> Option<Task> {
+    fn task(&mut self, takes: impl Fn(Origin) -> bool, of_use: &[Task]) -> Option<Task> {
         let byte = self.bytes.byte();
         let tasks = self.sight.newest_tasks(&self.scope, takes);
-        (!tasks.is_empty()).then(|| pick(&tasks, byte))
+        let of_use: Vec<Task> =
+            of_use.iter().copied().filter(|task| tasks.contains(task)).collect();
+        likely(&tasks, byte, &of_use)
     }
 
-    /// A variable of this role, where there is one, or else any.
-    fn fd(&mut self, role: Option<Role>) -> Fd {
+    /// A variable of this role, where there is one, or else any; or one that is wanted.
+    fn fd(&mut self, role: Option<Role>, wants: &[Want]) -> Fd {
         let all = self.scope.vars().len();
         let fd = match self.bytes.byte() {
             WIDE => return Fd::Number(i32::from_le_bytes(self.bytes.array())),
@@ -312,14 +388,18 @@ impl Reader<'_> {
                 if fit.is_empty() {
                     fit = self.sight.newest_vars(&self.scope, None);
                 }
-                usize::from(byte).checked_rem(fit.len()).map(|at| Fd::Var(fit[at]))
+                let mut wanted = self.outlook.fds(wants, self.task);
+                let all = self.sight.newest_vars(&self.scope, None);
+                wanted.retain(|var| all.contains(var));
+                likely(&fit, byte, &wanted).map(Fd::Var)
             }
         };
         fd.unwrap_or(Fd::Number(refan_abi::NO_FD))
     }
 
-    fn path(&mut self) -> Path {
-        pick(&tables::paths(), self.bytes.byte())
+    fn path(&mut self, of_use: &[Path]) -> Path {
+        let paths = tables::paths();
+        likely(&paths, self.bytes.byte(), of_use).unwrap_or(paths[0])
     }
 
     fn text(&mut self) -> String {
@@ -330,10 +410,21 @@ impl Reader<'_> {
     fn read_size(&mut self) -> u32 {
         match self.bytes.byte() {
             WIDE => u32::from_le_bytes(self.bytes.array()) % (Program::MAX_READ + 1),
-            place => pick(&tables::READ_SIZES, place),
+            place => {
+                let size = likely(&tables::READ_SIZES, place, &tables::READ_SIZES_OFTEN);
+                size.unwrap_or(Call::DEFAULT_READ)
+            }
         }
     }
 }
+
+const GROUPS: &[Want] = &[Want::Control];
+const QUEUES: &[Want] = &[Want::Queue];
+const EVENTS: &[Want] = &[Want::Event];
+const READS: &[Want] = &[Want::Queue, Want::File];
+const CONTENTS: &[Want] = &[Want::File, Want::Event];
+const CLOSED: &[Want] = &[Want::Queue, Want::Queue, Want::Queue, Want::Control, Want::Event];
+const ANYTHING: &[Want] = &[Want::Queue, Want::Control, Want::Event];
 
 /// Who can make a step: `main` or a forked task, and of those alone `exit`.
 pub(super) fn actors(scope: &Scope, op: Op) -> Vec<Task> {

@@ -1,5 +1,5 @@
-//! What a byte stands for: places in tables. What is frequent or hits often stands in a table more
-//! than once; the first place is the one that is written.
+//! What a byte stands for: places in tables, and beyond their ends what is likely to be of use. What
+//! is likelier stands there more than once; what is written is a place in the table.
 
 use refan_abi::{Errno, EventMask, FdFlags, InitFlags, MarkFlags, OpenFlags, Response};
 
@@ -115,7 +115,7 @@ impl Op {
     }
 
     /// What a step calls.
-    pub(super) const STEPS: [Self; 94] = {
+    pub(super) const STEPS: [Self; 50] = {
         use Op::*;
         [
             FanotifyInit,
@@ -166,59 +166,13 @@ impl Op {
             Await,
             BeginBlock,
             EndBlock,
-            // Often.
-            FanotifyInit,
-            FanotifyInit,
-            FanotifyMark,
-            FanotifyMark,
-            FanotifyMark,
-            OpenQueue,
-            OpenQueue,
-            OpenQueue,
-            OpenQueue,
-            Read,
-            Read,
-            Read,
-            Read,
-            Read,
-            Read,
-            Write,
-            Write,
-            Write,
-            Write,
-            Write,
-            Close,
-            Close,
-            Close,
-            Close,
-            Spawn,
-            Spawn,
-            Spawn,
-            Spawn,
-            Spawn,
-            Spawn,
-            Spawn,
-            Spawn,
-            Fork,
-            Exit,
-            Kill,
-            Kill,
-            Dup,
-            Sysctl,
-            BeginBlock,
-            BeginBlock,
-            BeginBlock,
-            BeginBlock,
-            EndBlock,
-            EndBlock,
-            // Later ones stand behind, so that no place of the others has changed.
             ReadMissing,
             PageIn,
         ]
     };
 
     /// What a spawned task calls.
-    pub(super) const SPAWNED: [Self; 49] = {
+    pub(super) const SPAWNED: [Self; 39] = {
         use Op::*;
         [
             Open,
@@ -259,34 +213,20 @@ impl Op {
             SendFd,
             RecvFd,
             UnshareUser,
-            // Often.
-            Open,
-            Open,
-            Open,
-            Open,
-            Open,
-            Open,
-            Open,
-            Exec,
-            Read,
-            Read,
             ReadMissing,
         ]
     };
+
+    /// What it calls most often.
+    pub(super) const SPAWNED_OFTEN: [Self; 14] = {
+        use Op::*;
+        [Open, Open, Open, Open, Open, Open, Open, Open, Open, Exec, Exec, Read, Write, OpenQueue]
+    };
 }
 
-/// The paths, those that programs meet at most often.
-pub(super) fn paths() -> [Path; 32] {
-    let mut table = [Path { kind: PathKind::File, index: 0 }; 32];
-    for (place, path) in table.iter_mut().zip(Path::all()) {
-        *place = path;
-    }
-    let known = Path::all().count();
-    table[known].kind = PathKind::Dir;
-    table[known + 1].kind = PathKind::Child;
-    table[known + 2].kind = PathKind::Exec;
-    table[known + 3].kind = PathKind::Ext;
-    table
+/// The paths.
+pub(super) fn paths() -> Vec<Path> {
+    Path::all().collect()
 }
 
 /// Fd flags.
@@ -294,6 +234,18 @@ pub(super) const FD_FLAGS: &[FdFlags] = &[FdFlags::CLOEXEC, FdFlags::empty()];
 
 /// Sizes of reads: all that is there, one event, two, none, one with a range, and sizes beside.
 pub(super) const READ_SIZES: [u32; 8] = [Call::DEFAULT_READ, 24, 48, 0, 23, 47, 1, 72];
+
+/// Sizes of most reads.
+pub(super) const READ_SIZES_OFTEN: [u32; 8] = [
+    Call::DEFAULT_READ,
+    Call::DEFAULT_READ,
+    Call::DEFAULT_READ,
+    Call::DEFAULT_READ,
+    24,
+    48,
+    72,
+    47,
+];
 
 /// How many events of a read get a name: mostly the one that most reads return.
 pub(super) const EVENT_COUNTS: [usize; 64] = {
@@ -320,6 +272,28 @@ pub(super) const INIT: &[InitFlags] = &[
     InitFlags::CLASS_CONTENT,
 ];
 
+/// Most groups.
+pub(super) const INIT_OFTEN: &[InitFlags] = &[
+    INIT[0],
+    INIT[0],
+    INIT[1],
+    INIT[2],
+    INIT[2],
+    INIT[2],
+    INIT[3],
+    INIT[3],
+    INIT[3],
+    INIT[4],
+    INIT[5],
+    INIT[6],
+    InitFlags::CLASS_PRE_CONTENT
+        .union(InitFlags::RESTARTABLE)
+        .union(InitFlags::REPORT_PIDFD)
+        .union(InitFlags::REPORT_FD_ERROR),
+    InitFlags::CLASS_PRE_CONTENT.union(InitFlags::RESTARTABLE).union(InitFlags::CLOEXEC),
+    InitFlags::CLASS_PRE_CONTENT,
+];
+
 pub(super) const OPEN: &[OpenFlags] = &[
     OpenFlags::O_RDONLY,
     OpenFlags::O_RDWR,
@@ -329,6 +303,14 @@ pub(super) const OPEN: &[OpenFlags] = &[
     OpenFlags::O_RDWR.union(OpenFlags::O_TRUNC),
     OpenFlags::O_PATH,
 ];
+
+/// How most event fds are opened.
+pub(super) const EVENT_OPEN_OFTEN: &[OpenFlags] =
+    &[OpenFlags::O_RDONLY, OpenFlags::O_RDONLY, OpenFlags::O_RDWR, OpenFlags::O_CLOEXEC];
+
+/// How most files are.
+pub(super) const OPEN_OFTEN: &[OpenFlags] =
+    &[OpenFlags::O_RDONLY, OpenFlags::O_RDONLY, OpenFlags::O_RDWR, OpenFlags::O_NONBLOCK];
 
 pub(super) const MARK: &[MarkFlags] = &[
     MarkFlags::ADD,
@@ -343,6 +325,10 @@ pub(super) const MARK: &[MarkFlags] = &[
     MarkFlags::ADD.union(MarkFlags::IGNORED_MASK),
 ];
 
+/// Most of what is done to marks.
+pub(super) const MARK_OFTEN: &[MarkFlags] =
+    &[MARK[0], MARK[0], MARK[0], MARK[0], MARK[3], MARK[4], MARK[1]];
+
 pub(super) const EVENTS: &[EventMask] = &[
     EventMask::OPEN_PERM,
     EventMask::ACCESS_PERM,
@@ -354,6 +340,38 @@ pub(super) const EVENTS: &[EventMask] = &[
     EventMask::empty(),
     EventMask::OPEN,
 ];
+
+/// What marks of a group mostly ask for.
+pub(super) fn events_often(of: InitFlags) -> &'static [EventMask] {
+    const CONTENT: &[EventMask] = &[EVENTS[0], EVENTS[0], EVENTS[2], EVENTS[3], EVENTS[5]];
+    const PRE_CONTENT: &[EventMask] = &[
+        EVENTS[0],
+        EVENTS[2],
+        EVENTS[3],
+        EVENTS[6],
+        EventMask::OPEN_PERM.union(EventMask::PRE_ACCESS),
+        EventMask::OPEN_PERM.union(EventMask::ACCESS_PERM).union(EventMask::PRE_ACCESS),
+    ];
+    if of.contains(InitFlags::CLASS_PRE_CONTENT) { PRE_CONTENT } else { CONTENT }
+}
+
+/// Objects on which such a mask raises something.
+pub(super) fn paths_for(mask: EventMask) -> Vec<Path> {
+    let kinds: &[PathKind] = if mask.contains(EventMask::PRE_ACCESS) {
+        &[PathKind::Ext]
+    } else if mask.contains(EventMask::OPEN_EXEC_PERM) {
+        &[PathKind::Exec, PathKind::Waiter]
+    } else if mask.intersects(EventMask::FLAGS) {
+        &[PathKind::Dir]
+    } else {
+        &[PathKind::File, PathKind::File, PathKind::Exec, PathKind::Child, PathKind::Ext]
+    };
+    let few = (0..2).flat_map(|index| kinds.iter().map(move |kind| Path { kind: *kind, index }));
+    few.collect()
+}
+
+/// Most answers.
+pub(super) const RESPONSES_OFTEN: &[Response] = &[Response::ALLOW, Response::ALLOW, Response::DENY];
 
 pub(super) fn responses() -> [Response; 6] {
     [

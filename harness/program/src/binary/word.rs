@@ -5,9 +5,9 @@ use bitflags::{Bits, Flags};
 use super::read::Bytes;
 
 /// From here on a byte says that a bit for each named flag follows.
-const NAMED: u8 = 0xc0;
+const NAMED: u8 = 0xf0;
 /// From here on, that raw bits follow.
-const RAW: u8 = 0xf0;
+const RAW: u8 = 0xfc;
 
 /// Flags by their position among those with a name.
 fn named<F: Flags>() -> impl Iterator<Item = F> {
@@ -45,7 +45,12 @@ macro_rules! raw_bits {
 
 raw_bits!(u32, u64);
 
-pub(super) fn read<F: Flags<Bits: RawBits> + Copy>(bytes: &mut Bytes, frequent: &[F]) -> F {
+/// A byte that is no place among the frequent words is one among the likely ones.
+pub(super) fn read<F: Flags<Bits: RawBits> + Copy>(
+    bytes: &mut Bytes,
+    frequent: &[F],
+    likely: &[F],
+) -> F {
     match bytes.byte() {
         RAW.. => F::from_bits_retain(F::Bits::read(bytes)),
         NAMED.. => {
@@ -53,7 +58,10 @@ pub(super) fn read<F: Flags<Bits: RawBits> + Copy>(bytes: &mut Bytes, frequent: 
             let chosen = named::<F>().enumerate().filter(|(i, _)| set[i / 8] & 1 << (i % 8) != 0);
             chosen.fold(F::empty(), |flags, (_, flag)| flags.union(flag))
         }
-        place => frequent[usize::from(place) % frequent.len()],
+        place => match frequent.get(usize::from(place)) {
+            Some(word) => *word,
+            None => likely[usize::from(place) % likely.len()],
+        },
     }
 }
 

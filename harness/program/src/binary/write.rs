@@ -1,6 +1,8 @@
 //! Steps as bytes: for each step the bytes that are read as that step.
 
-use super::read::{ANY, NUMBER, RAW_START, SIZED, START_UNIT, STARTS, SWEEP, Sight, WIDE, actors};
+use super::read::{
+    ANY, NAMELESS, NUMBER, RAW_START, SIZED, START_UNIT, STARTS, SWEEP, Sight, WIDE, actors,
+};
 use super::tables::{self, Op};
 use super::word;
 use crate::valid::{Binds, Origin, Role, Scope, stands_alone};
@@ -66,7 +68,7 @@ impl Writer<'_> {
             call => self.call(call, Role::Queue),
         }
         match (Binds::of(&step.call), &step.bind) {
-            (Binds::Fd, Bind::None) => self.byte(3),
+            (Binds::Fd, Bind::None) => self.byte(NAMELESS),
             (Binds::Fd, _) => self.byte(0),
             (Binds::Events, bind) => {
                 let count = if let Bind::Events(events) = bind { events.len() } else { 0 };

@@ -1,4 +1,4 @@
-//! The executables of a program: the smallest that Linux runs.
+//! What a program's executables hold: the smallest that Linux runs.
 
 /// Where the file is mapped; a page above the lowest address that may be mapped.
 const BASE: u64 = 0x40_0000;
@@ -11,12 +11,12 @@ const EXIT: [u8; 9] = [0xb8, 231, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05];
 const PAUSE: [u8; 9] = [0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7];
 
 /// An executable that exits with status 0.
-pub fn exit_successfully() -> Vec<u8> {
+pub(crate) fn exit_successfully() -> Vec<u8> {
     executable(&EXIT)
 }
 
 /// An executable that waits until it is killed.
-pub fn wait_forever() -> Vec<u8> {
+pub(crate) fn wait_forever() -> Vec<u8> {
     executable(&PAUSE)
 }
 

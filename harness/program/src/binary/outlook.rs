@@ -1,0 +1,358 @@
+//! What the steps so far have most likely made, if each call does what it is made for: groups with
+//! marks, queues, accessors that wait, events that are pending. Bytes that name nothing by its place
+//! are read as what takes a program further from there; it is no more than a guess.
+
+use refan_abi::{EventMask, InitFlags, MarkFlags, OpenFlags};
+
+use super::tables::Op;
+use crate::{Bind, Call, Fd, Path, PathKind, Step, Task, Var};
+
+/// What is likely there.
+#[derive(Default)]
+pub(super) struct Outlook {
+    groups: Vec<Group>,
+    queues: Vec<Queue>,
+    files: Vec<Held>,
+    /// Accessors whose events are unread, and the group that has them, in the order of the queue.
+    unread: Vec<(Task, usize)>,
+    pending: Vec<Pending>,
+    forked: Vec<Task>,
+    /// Forked tasks and `main` that wait for an event to read.
+    readers: Vec<Task>,
+}
+
+/// An fd, and who has it.
+struct Held {
+    var: Var,
+    holders: Vec<Task>,
+}
+
+struct Group {
+    control: Held,
+    flags: InitFlags,
+    marks: Vec<Mark>,
+}
+
+struct Mark {
+    path: Path,
+    mask: EventMask,
+    /// Of the mount or file system, not of the inode.
+    wide: bool,
+}
+
+struct Queue {
+    fd: Held,
+    group: usize,
+}
+
+struct Pending {
+    var: Var,
+    accessor: Task,
+    group: usize,
+}
+
+/// What an fd can be wanted as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    Control,
+    Queue,
+    Event,
+    File,
+}
+
+/// Accessors beyond which a further one is less likely.
+const MANY_WAIT: usize = 3;
+
+impl Held {
+    fn new(var: Var, holder: Task) -> Self {
+        Self { var, holders: vec![holder] }
+    }
+
+    fn drop_by(&mut self, task: Task) {
+        self.holders.retain(|holder| *holder != task);
+    }
+}
+
+impl Mark {
+    fn covers(&self, path: Path) -> bool {
+        let same_system = (self.path.kind == PathKind::Ext) == (path.kind == PathKind::Ext);
+        let child = self.path.kind == PathKind::Dir
+            && path.kind == PathKind::Child
+            && self.path.index == path.index
+            && self.mask.contains(EventMask::EVENT_ON_CHILD);
+        let dir = path.kind != PathKind::Dir || self.mask.contains(EventMask::ONDIR);
+        dir && (self.path == path || child || (self.wide && same_system))
+    }
+}
+
+/// Whether there is a group with permission events of such flags.
+fn makes_group(flags: InitFlags, event_flags: OpenFlags) -> bool {
+    const FLAGS: InitFlags = InitFlags::CLASS
+        .union(InitFlags::RESTARTABLE)
+        .union(InitFlags::CLOEXEC)
+        .union(InitFlags::NONBLOCK)
+        .union(InitFlags::UNLIMITED_QUEUE)
+        .union(InitFlags::UNLIMITED_MARKS)
+        .union(InitFlags::REPORT_PIDFD)
+        .union(InitFlags::REPORT_FD_ERROR);
+    const OF_EVENTS: OpenFlags = OpenFlags::O_RDWR
+        .union(OpenFlags::O_CLOEXEC)
+        .union(OpenFlags::O_NONBLOCK)
+        .union(OpenFlags::O_LARGEFILE);
+    flags.intersects(InitFlags::CLASS)
+        && !flags.contains(InitFlags::CLASS)
+        && FLAGS.contains(flags)
+        && OF_EVENTS.contains(event_flags)
+}
+
+impl Outlook {
+    /// Takes the next step of the program.
+    pub(super) fn observe(&mut self, step: &Step) {
+        let by = match (&step.call, &step.bind) {
+            (Call::Spawn { .. }, Bind::Task(task)) => *task,
+            _ => step.task,
+        };
+        let bound = match step.bind {
+            Bind::Fd(var) => Some(var),
+            _ => None,
+        };
+        match step.call.innermost() {
+            Call::FanotifyInit { flags, event_flags } if makes_group(*flags, *event_flags) => {
+                if let Some(var) = bound {
+                    let control = Held::new(var, by);
+                    self.groups.push(Group { control, flags: *flags, marks: Vec::new() });
+                }
+            }
+            Call::FanotifyMark { group: Fd::Var(var), flags, mask, path } => {
+                self.mark(*var, *flags, *mask, *path);
+            }
+            Call::OpenQueue { control: Fd::Var(var) } => {
+                let group = self.groups.iter().position(|group| group.control.var == *var);
+                if let (Some(var), Some(group)) = (bound, group)
+                    && !self.has_queue(group)
+                {
+                    self.queues.push(Queue { fd: Held::new(var, by), group });
+                }
+            }
+            Call::Dup { fd: Fd::Var(var) } => {
+                let group = self.queues.iter().find(|queue| queue.fd.var == *var);
+                if let (Some(var), Some(group)) = (bound, group.map(|queue| queue.group)) {
+                    self.queues.push(Queue { fd: Held::new(var, by), group });
+                }
+            }
+            Call::Open { path, .. } | Call::Exec { path } => {
+                match self.groups.iter().position(|group| group.asks(*path)) {
+                    Some(group) => self.unread.push((by, group)),
+                    None => self.files.extend(bound.map(|var| Held::new(var, by))),
+                }
+            }
+            Call::Read { fd: Fd::Var(var), .. } => self.read(*var, by, &step.bind),
+            Call::Write { event: Fd::Var(var), .. } => {
+                self.pending.retain(|pending| pending.var != *var);
+            }
+            Call::Close { fd: Fd::Var(var) } => self.close(*var, by),
+            Call::Fork => {
+                if let Bind::Task(child) = step.bind {
+                    self.forked.push(child);
+                    let copied = self.held().filter(|held| held.holders.contains(&by));
+                    copied.for_each(|held| held.holders.push(child));
+                }
+            }
+            Call::Exit => self.end(by),
+            Call::Kill { task } => self.end(*task),
+            _ => {}
+        }
+    }
+
+    fn held(&mut self) -> impl Iterator<Item = &mut Held> {
+        let controls = self.groups.iter_mut().map(|group| &mut group.control);
+        let queues = self.queues.iter_mut().map(|queue| &mut queue.fd);
+        controls.chain(queues).chain(&mut self.files)
+    }
+
+    fn has_queue(&self, group: usize) -> bool {
+        self.queues.iter().any(|queue| queue.group == group && !queue.fd.holders.is_empty())
+    }
+
+    /// Whether there is a queue that only forked tasks have: with the last of them it is released.
+    fn is_held_by_forked(&self) -> bool {
+        let held = |queue: &&Queue| !queue.fd.holders.is_empty();
+        self.queues.iter().filter(held).any(|queue| !queue.fd.holders.contains(&Task::MAIN))
+    }
+
+    fn mark(&mut self, group: Var, flags: MarkFlags, mask: EventMask, path: Path) {
+        let Some(group) = self.groups.iter_mut().find(|of| of.control.var == group) else { return };
+        let wide = flags.intersects(MarkFlags::MOUNT | MarkFlags::FILESYSTEM);
+        let takes = EventMask::PERM | EventMask::FLAGS;
+        let pre_access = mask.contains(EventMask::PRE_ACCESS)
+            && (path.kind != PathKind::Ext || !group.flags.contains(InitFlags::CLASS_PRE_CONTENT));
+        if flags.contains(MarkFlags::FLUSH) {
+            group.marks.retain(|mark| mark.wide != wide);
+        } else if flags.contains(MarkFlags::REMOVE) {
+            group.marks.retain(|mark| mark.path != path);
+        } else if flags.contains(MarkFlags::ADD)
+            && !flags.intersects(MarkFlags::IGNORED_MASK | MarkFlags::IGNORE)
+            && mask.intersects(EventMask::PERM)
+            && takes.contains(mask)
+            && !pre_access
+        {
+            group.marks.push(Mark { path, mask, wide });
+        }
+    }
+
+    fn read(&mut self, queue: Var, by: Task, bind: &Bind) {
+        let Some(queue) = self.queues.iter().find(|of| of.fd.var == queue) else { return };
+        let group = queue.group;
+        let Bind::Events(vars) = bind else { return };
+        for (number, var) in vars.iter().enumerate() {
+            match self.unread.iter().position(|(_, of)| *of == group) {
+                Some(at) => {
+                    let (accessor, group) = self.unread.remove(at);
+                    self.pending.push(Pending { var: *var, accessor, group });
+                }
+                None if number == 0 => self.readers.push(by),
+                None => {}
+            }
+        }
+    }
+
+    fn close(&mut self, var: Var, by: Task) {
+        if let Some(held) = self.held().find(|held| held.var == var) {
+            held.drop_by(by);
+        }
+        self.settle();
+    }
+
+    /// A task is gone, and what it held alone.
+    fn end(&mut self, task: Task) {
+        self.unread.retain(|(accessor, _)| *accessor != task);
+        self.pending.retain(|pending| pending.accessor != task);
+        self.forked.retain(|forked| *forked != task);
+        self.held().for_each(|held| held.drop_by(task));
+        self.settle();
+    }
+
+    /// What is pending without a queue becomes unread, and what waits for no group goes on.
+    fn settle(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        let (kept, restarted): (Vec<_>, Vec<_>) =
+            pending.into_iter().partition(|pending| self.has_queue(pending.group));
+        self.pending = kept;
+        let restarted = restarted.into_iter().map(|pending| (pending.accessor, pending.group));
+        self.unread.splice(0..0, restarted);
+        let gone = |group: usize| self.groups[group].control.holders.is_empty();
+        self.unread.retain(|(_, group)| !gone(*group));
+        self.pending.retain(|pending| !gone(pending.group));
+    }
+
+    /// The groups that somebody has, the newest one first.
+    fn live(&self) -> impl Iterator<Item = (usize, &Group)> {
+        let groups = self.groups.iter().enumerate().rev();
+        groups.filter(|(_, group)| !group.control.holders.is_empty())
+    }
+
+    /// What takes the program further, the likelier the more often. Of a block so many steps are made.
+    pub(super) fn due(&self, of_block: Option<usize>) -> Vec<Op> {
+        use Op::*;
+        let mut due = Vec::new();
+        let mut add = |op: Op, weight: usize| due.extend(std::iter::repeat_n(op, weight));
+        let Some((number, group)) = self.live().next() else { return vec![FanotifyInit] };
+        if group.marks.is_empty() {
+            return vec![FanotifyMark];
+        }
+        let has_queue = self.has_queue(number);
+        let waits = self.unread.len() + self.pending.len();
+        add(FanotifyMark, 1);
+        add(OpenQueue, if has_queue { 1 } else { 8 });
+        add(Spawn, if waits < MANY_WAIT { 6 } else { 1 });
+        if has_queue && !self.unread.is_empty() {
+            add(Read, 8);
+        }
+        if !self.pending.is_empty() {
+            add(Write, 4);
+            add(Close, 5);
+        }
+        if waits > 0 {
+            add(Close, 1);
+            add(Kill, if self.is_held_by_forked() { 4 } else { 1 });
+        }
+        match of_block {
+            Some(steps) => add(EndBlock, 2 * steps * steps),
+            None => {
+                add(BeginBlock, if waits > 0 { 3 } else { 1 });
+                add(Fork, usize::from(self.forked.is_empty()));
+            }
+        }
+        due
+    }
+
+    /// Of these tasks those that are not likely to be in a call: `main` as often as all others.
+    pub(super) fn idle(&self, tasks: &[Task]) -> Vec<Task> {
+        let waits = |task: Task| {
+            self.unread.iter().any(|(accessor, _)| *accessor == task)
+                || self.pending.iter().any(|pending| pending.accessor == task)
+                || self.readers.contains(&task)
+        };
+        let there = |task: Task| task == Task::MAIN || self.forked.contains(&task);
+        let idle = tasks.iter().copied().filter(|task| there(*task) && !waits(*task));
+        let others = idle.clone().filter(|task| *task != Task::MAIN).count().max(1);
+        idle.flat_map(|task| std::iter::repeat_n(task, if task == Task::MAIN { others } else { 1 }))
+            .collect()
+    }
+
+    /// Fds that are wanted, the newest of each kind first: those that the task has, if there are any.
+    pub(super) fn fds(&self, wants: &[Want], task: Task) -> Vec<Var> {
+        let of = |held: &Held, by: Option<Task>| {
+            let has = by.map_or(!held.holders.is_empty(), |task| held.holders.contains(&task));
+            has.then_some(held.var)
+        };
+        let found = |by| {
+            let mut vars = Vec::new();
+            for want in wants {
+                match want {
+                    Want::Control => {
+                        vars.extend(self.groups.iter().rev().filter_map(|g| of(&g.control, by)));
+                    }
+                    Want::Queue => {
+                        vars.extend(self.queues.iter().rev().filter_map(|q| of(&q.fd, by)));
+                    }
+                    Want::Event => vars.extend(self.pending.iter().map(|pending| pending.var)),
+                    Want::File => {
+                        vars.extend(self.files.iter().rev().filter_map(|held| of(held, by)));
+                    }
+                }
+            }
+            vars
+        };
+        let own = found(Some(task));
+        if own.is_empty() { found(None) } else { own }
+    }
+
+    /// The tasks that wait for an answer, and the forked ones.
+    pub(super) fn victims(&self) -> Vec<Task> {
+        let unread = self.unread.iter().map(|(accessor, _)| *accessor);
+        let pending = self.pending.iter().map(|pending| pending.accessor);
+        unread.chain(pending).chain(self.forked.iter().copied()).collect()
+    }
+
+    /// What an access of this kind is asked about.
+    pub(super) fn watched(&self, exec: bool) -> Vec<Path> {
+        let runs = |path: &Path| matches!(path.kind, PathKind::Exec | PathKind::Waiter);
+        let asks = |path: &Path| self.live().any(|(_, group)| group.asks(*path));
+        Path::all().filter(|path| runs(path) == exec && asks(path)).collect()
+    }
+
+    /// The flags of the group behind an fd.
+    pub(super) fn flags_of(&self, group: Fd) -> InitFlags {
+        let of = self.groups.iter().find(|of| group == Fd::Var(of.control.var));
+        of.map_or(InitFlags::empty(), |group| group.flags)
+    }
+}
+
+impl Group {
+    /// Whether it is asked before the path is opened.
+    fn asks(&self, path: Path) -> bool {
+        let opens = EventMask::OPEN_PERM | EventMask::OPEN_EXEC_PERM;
+        self.marks.iter().any(|mark| mark.mask.intersects(opens) && mark.covers(path))
+    }
+}
