@@ -75,13 +75,25 @@ fn unknown_of_pidfds() -> Stop {
     Stop::Unjudgeable("what a pidfd answers to that is not known".to_owned())
 }
 
+/// Whether no file can be opened so: `build_open_flags` of fs/open.c, which drops all but three flags
+/// beside `O_PATH`.
+pub(crate) fn contradicts_itself(flags: OpenFlags) -> bool {
+    let dir = flags.contains(OpenFlags::O_DIRECTORY);
+    let writes = !(flags & OpenFlags::ACCMODE).is_empty();
+    !flags.contains(OpenFlags::O_PATH)
+        && ((dir && flags.contains(OpenFlags::O_CREAT))
+            || (flags.contains(TMPFILE) && !(dir && writes)))
+}
+
 /// Whether files opened so count as writers: access mode 3 does not.
 pub(crate) fn is_writing(flags: OpenFlags) -> bool {
     matches!(flags & OpenFlags::ACCMODE, OpenFlags::O_WRONLY | OpenFlags::O_RDWR)
 }
 
-/// `O_DIRECT` and `__O_TMPFILE`: what they do depends on the file system.
-const UNKNOWN_FLAGS: u32 = 0o40000 | 0o20000000;
+/// `O_DIRECT`
+pub(crate) const DIRECT: OpenFlags = OpenFlags::from_bits_retain(0o40000);
+/// `__O_TMPFILE`
+const TMPFILE: OpenFlags = OpenFlags::from_bits_retain(0o20000000);
 /// `O_NOCTTY`
 const NOCTTY: OpenFlags = OpenFlags::from_bits_retain(0o400);
 /// `__O_SYNC`, which the kernel makes O_SYNC of.
@@ -125,6 +137,14 @@ impl Then {
     }
 }
 
+impl Opening {
+    /// Whether its execution keeps writers off: exe_file_deny_write_access() of include/linux/fs.h
+    /// spares files that raise PRE_ACCESS, which those that raise everything are counted to.
+    fn denies_writers(&self) -> bool {
+        !matches!(self.raises, Raises::PreAccess | Raises::All)
+    }
+}
+
 impl State {
     /// `open(2)`
     pub(crate) fn open(
@@ -134,18 +154,11 @@ impl State {
         path: Path,
         flags: OpenFlags,
     ) -> Result<(), Stop> {
-        if flags.bits() & UNKNOWN_FLAGS != 0 {
-            return Err(Stop::Unjudgeable(format!(
-                "open with flags {:#o} depends on the file system",
-                flags.bits()
-            )));
-        }
         let is_dir = path.kind == PathKind::Dir;
         let handle = flags.contains(OpenFlags::O_PATH);
         let writes = !(flags & OpenFlags::ACCMODE).is_empty();
         let fail = |errno| [Allowed::Errno(errno)];
-        // build_open_flags() of fs/open.c drops all but three flags beside O_PATH.
-        if !handle && flags.contains(OpenFlags::O_CREAT | OpenFlags::O_DIRECTORY) {
+        if contradicts_itself(flags) {
             return self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL));
         }
         if self.fds_left(task) == Some(0) {
@@ -153,6 +166,9 @@ impl State {
         }
         // do_open() and may_open() of fs/namei.c.
         let create = !handle && flags.contains(OpenFlags::O_CREAT);
+        if !handle && flags.contains(TMPFILE) && is_dir {
+            return Err(Stop::Unjudgeable("a file without a name is made".to_owned()));
+        }
         let error = if create && flags.contains(OpenFlags::O_EXCL) {
             Some(Errno::EEXIST)
         } else if create && is_dir {
@@ -181,6 +197,9 @@ impl State {
         }
         if handle {
             return self.open_handle(cx, task, Target::Path(path), flags);
+        }
+        if is_writing(flags) && self.is_run(path) {
+            return self.finish(cx, task, MAINLINE, &fail(Errno::ETXTBSY));
         }
         self.ask_to_open(cx, task, path, flags, false)
     }
@@ -274,10 +293,7 @@ impl State {
                 self.after(cx, task, Then::Opened(opening), None)
             }
             Then::Opened(opening) if opening.exec => {
-                // exe_file_deny_write_access() of include/linux/fs.h spares files that raise
-                // PRE_ACCESS, which those that raise everything are counted to.
-                let denies = !matches!(opening.raises, Raises::PreAccess | Raises::All);
-                if denies && self.has_writers(opening.path) {
+                if opening.denies_writers() && self.has_writers(opening.path) {
                     let allowed = [Allowed::Errno(Errno::ETXTBSY)];
                     return self.finish(cx, task, rule, &allowed);
                 }
@@ -319,12 +335,36 @@ impl State {
             let mask = EventMask::ACCESS_PERM;
             return self.goes_on(cx, task, Next::Raise { mask, path, range: None, then });
         }
+        let is_whole = self.is_executable(opening.path)?;
+        let rule = self.task(task).call.as_ref().map_or(A1, |call| call.rule);
+        if !is_whole {
+            return self.finish(cx, task, rule, &[Allowed::Errno(Errno::ENOEXEC)]);
+        }
         if opening.path.kind == PathKind::Waiter {
+            if opening.denies_writers() {
+                self.task_mut(task).runs = Some(opening.path);
+            }
             return self.goes_on(cx, task, Next::Exec);
         }
-        let rule = self.task(task).call.as_ref().map_or(A1, |call| call.rule);
         self.task_mut(task).life = Life::OneCall;
         self.finish(cx, task, rule, &[Allowed::Value(0)])
+    }
+
+    /// Whether the file is the executable that it was at first, and not something of no format that
+    /// the kernel knows (`load_elf_binary`, `load_script`).
+    fn is_executable(&self, path: Path) -> Result<bool, Stop> {
+        const ELF_HEADER_LEN: usize = 64;
+        let (first, now) = (path.contents().unwrap_or_default(), self.contents(path));
+        let now = now.unwrap_or_default();
+        if now.starts_with(&first) {
+            return Ok(true);
+        }
+        let is_elf = now.len() >= ELF_HEADER_LEN && now[..4] == first[..4];
+        if is_elf || now.starts_with(b"#!") {
+            let why = format!("{path} is executed, which is a part of what it was");
+            return Err(Stop::Unjudgeable(why));
+        }
+        Ok(false)
     }
 
     fn opened(
@@ -335,11 +375,19 @@ impl State {
         rule: Rule,
     ) -> Result<(), Stop> {
         let Opening { path, flags, raises, .. } = opening;
+        // do_dentry_open(), and handle_truncate() of fs/namei.c behind it.
+        let error = if flags.contains(DIRECT) && path.kind == PathKind::Dir {
+            Some(Errno::EINVAL)
+        } else if flags.contains(OpenFlags::O_TRUNC) && self.is_run(path) {
+            Some(Errno::ETXTBSY)
+        } else {
+            None
+        };
+        if let Some(errno) = error {
+            return self.finish(cx, task, rule, &[Allowed::Errno(errno)]);
+        }
         let back = cx.returns(self, task, rule, &[Allowed::Fd])?;
         if flags.contains(OpenFlags::O_TRUNC) {
-            if self.contents(path).is_none() {
-                return Err(Stop::Unjudgeable(format!("{path} is truncated")));
-            }
             self.written.insert(path, Vec::new());
             self.modified(path, false);
         }
@@ -368,8 +416,13 @@ impl State {
         let (file, errno) = match self.file(task, fd) {
             None => (None, Errno::EBADF),
             Some((number, file)) => match file.kind {
+                // A directory has no FMODE_CAN_WRITE.
+                FileKind::File { path, .. } if file.writable() && path.kind == PathKind::Dir => {
+                    (None, Errno::EINVAL)
+                }
                 FileKind::File { .. } if file.writable() => (Some(number), Errno::EBADF),
                 FileKind::File { .. } | FileKind::Handle(_) => (None, Errno::EBADF),
+                FileKind::Pidfd => return self.at_offset_of_pidfd(cx, task),
                 // No file of anon_inode_getfile() has FMODE_PWRITE.
                 _ => (None, Errno::ESPIPE),
             },
@@ -377,6 +430,16 @@ impl State {
         let bytes = text.as_bytes().to_vec();
         let what = Direction::Write { good: bytes.len(), bytes };
         self.use_file(cx, task, file, errno, what)
+    }
+
+    /// A pidfd has an offset but cannot be read or written; before there was a pidfs it had none.
+    pub(crate) fn at_offset_of_pidfd(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+    ) -> Result<(), Stop> {
+        let errors = [Errno::EINVAL, Errno::ESPIPE].map(Allowed::Errno);
+        self.finish(cx, task, MAINLINE, &errors)
     }
 
     /// `ftruncate(2)`: `do_ftruncate` in fs/open.c.
@@ -391,6 +454,7 @@ impl State {
             None => (None, Errno::EBADF),
             Some((number, file)) => match file.kind {
                 FileKind::Pidfd => return Err(unknown_of_pidfds()),
+                FileKind::File { path, .. } if path.kind == PathKind::Dir => (None, Errno::EINVAL),
                 FileKind::File { .. } if file.writable() => (Some(number), Errno::EINVAL),
                 FileKind::Handle(_) => (None, Errno::EBADF),
                 _ => (None, Errno::EINVAL),
@@ -521,6 +585,12 @@ impl State {
             .any(|opening| opening.path == path && !opening.exec && is_writing(opening.flags))
     }
 
+    /// Whether somebody writes to a file whose executor waits to be let through.
+    pub(crate) fn keeps_off(&self, file: &OpenFile) -> bool {
+        let FileKind::File { path, .. } = file.kind else { return false };
+        file.writable() && self.openings().any(|opening| opening.exec && opening.path == path)
+    }
+
     fn openings(&self) -> impl Iterator<Item = &Opening> {
         self.stages().filter_map(|then| match then {
             Then::OpenPerm(opening) | Then::Opened(opening) => Some(opening),
@@ -598,6 +668,13 @@ impl State {
             Direction::Map { .. } if path.kind == PathKind::Dir => Some(Errno::ENODEV),
             _ => (path.kind == PathKind::Dir).then_some(Errno::EISDIR),
         };
+        let direct = matches!(what, Direction::Read(_) | Direction::Write { .. })
+            && self.files.get(&file).is_some_and(|open| open.status.contains(DIRECT));
+        // What is not aligned the file system may refuse.
+        let refused = direct
+            && self.step_of(task).and_then(|step| cx.peek(step)).map(|back| back.value)
+                == Some(-i64::from(Errno::EINVAL.0));
+        let error = error.or((refused && path.kind == PathKind::Ext).then_some(Errno::EINVAL));
         if let Some(errno) = error {
             return self.finish(cx, task, rule, &[Allowed::Errno(errno)]);
         }

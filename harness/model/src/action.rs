@@ -1,5 +1,8 @@
 //! Calls as sequences of atomic actions (X4).
 
+use std::collections::BTreeSet;
+
+use refan_abi::Errno;
 use refan_program::{Call, Rule, Task};
 
 use crate::Stop;
@@ -8,7 +11,8 @@ use crate::context::Context;
 use crate::read::events_of;
 use crate::rules::{MAINLINE, S1};
 use crate::state::{
-    At, Closed, EventNo, FdEntry, FileKind, FileNo, GroupNo, Life, Next, Running, State,
+    At, Closed, EventNo, FdEntry, FileKind, FileNo, GroupNo, Life, Message, Next, OpenFile,
+    Running, State,
 };
 use crate::violation::Allowed;
 
@@ -235,10 +239,17 @@ impl State {
 
     /// The socket is gone: with it go the references that it held, within the same call.
     fn drop_in_flight(&mut self, socket: FileNo) {
-        for file in self.in_flight.remove(&socket).unwrap_or_default() {
-            if self.drop_ref(file) {
-                self.release_at_once(file);
-            }
+        for message in self.in_flight.remove(&socket).unwrap_or_default() {
+            self.drop_message(message);
+        }
+    }
+
+    /// A message is gone, and with it the reference that it had.
+    pub(crate) fn drop_message(&mut self, message: Message) {
+        if let Some(file) = message.file
+            && self.drop_ref(file)
+        {
+            self.release_at_once(file);
         }
     }
 
@@ -276,7 +287,8 @@ impl State {
         match self.next_to_close(cx, task, |_| true) {
             Some(file) => self.put(cx, task, file, Closed::Exit),
             None => {
-                self.task_mut(task).call = None;
+                let of = self.task_mut(task);
+                (of.call, of.runs) = (None, None);
                 Ok(())
             }
         }
@@ -295,7 +307,7 @@ impl State {
     }
 
     /// Of the fds that are closed at once the next: those of files of groups in any order (S4),
-    /// behind all others.
+    /// and of what keeps an exec off, behind all others.
     fn next_to_close(
         &mut self,
         cx: &mut Context<'_>,
@@ -304,8 +316,18 @@ impl State {
     ) -> Option<FileNo> {
         let fds = self.task(task).fds.clone();
         let mut of_groups = Vec::new();
+        // Who is let through on the way finds a writer or not.
+        let keeps_off =
+            |entry: &FdEntry| self.files.get(&entry.file).is_some_and(|file| self.keeps_off(file));
+        let contested: BTreeSet<FileNo> =
+            fds.values().filter(|entry| keeps_off(entry)).map(|entry| entry.file).collect();
+        if !contested.is_empty() {
+            cx.in_one_go = false;
+        }
         for (fd, entry) in fds.into_iter().filter(|(_, entry)| which(entry)) {
-            if self.files.get(&entry.file).is_some_and(|file| file.group().is_some()) {
+            if contested.contains(&entry.file)
+                || self.files.get(&entry.file).is_some_and(|file| file.group().is_some())
+            {
                 of_groups.push((fd, entry.file));
                 continue;
             }
@@ -345,7 +367,10 @@ pub(crate) fn can_go_on(state: &State, cx: &Context<'_>, task: Task) -> bool {
         }
         At::Reading(reading) => {
             let group = state.group(reading.group);
-            !group.unread.is_empty() || (group.restartable && group.down)
+            // Woken, it looks at its file's flags anew.
+            let gives_up = state.files.get(&reading.file).is_some_and(OpenFile::is_nonblocking)
+                && cx.peek(call.step).is_some_and(|back| back.value == -i64::from(Errno::EAGAIN.0));
+            gives_up || !group.unread.is_empty() || (group.restartable && group.down)
         }
         // Marks of the group may be pinned or not, so the close may sleep or not (S1).
         At::Closing { group, then } => {

@@ -34,7 +34,18 @@ pub(crate) fn agrees(state: &State, cx: &Context<'_>) -> Result<(), Stop> {
             .program
             .steps
             .get(back.step)
-            .is_some_and(|step| matches!(step.call, Call::Kill { .. } | Call::Await { .. }));
+            // An exit that was blocked in its releases returns when it is over.
+            .is_some_and(|step| {
+                matches!(step.call, Call::Kill { .. } | Call::Await { .. } | Call::Exit)
+            });
+        let caller = cx.program.steps.get(back.step).and_then(|step| step.caller());
+        if let Some(task) = caller.filter(|task| !fits && state.task(*task).life == Life::Ended) {
+            return Err(cx.broken(
+                K1,
+                format!("{} ends before its call of step {}", cx.name(task), back.step + 1),
+                returned(back.value),
+            ));
+        }
         if !fits {
             return Err(Stop::Unjudgeable(format!(
                 "the call of step {} returned, which was not going on",

@@ -1,11 +1,13 @@
 //! What each call of a program does.
 
+use std::collections::BTreeSet;
+
 use refan_abi::{
     AuditRule, Errno, FdFlags, InitFlags, OpenFlags, PollFlags, RESPONSE_LEN, Response,
 };
 use refan_program::{Bind, Call, Fd, PathKind, Rule, Sysctl, Task};
 
-use crate::access::Direction;
+use crate::access::{DIRECT, Direction, contradicts_itself};
 use crate::context::Context;
 use crate::group::{Class, Init};
 use crate::rules::{A1, C1, C2, C4, C5, C6, I1, MAINLINE, Q1, Q2, Q3, Q5, Q6, R3, R4, S1, S2};
@@ -24,7 +26,6 @@ const READABLE: PollFlags = PollFlags::IN.union(PollFlags::RDNORM);
 /// `SETFL_MASK` of fs/fcntl.c, with `O_DIRECT`.
 const SETTABLE: OpenFlags =
     OpenFlags::O_APPEND.union(OpenFlags::O_NONBLOCK).union(OpenFlags::O_NOATIME).union(DIRECT);
-const DIRECT: OpenFlags = OpenFlags::from_bits_retain(0o40000);
 /// Flags that `F_GETFL` shows and that say something: no O_CLOEXEC, which only event fds show, no
 /// O_LARGEFILE, which the kernel adds, and none that newer kernels have and older ones drop.
 const SHOWN: OpenFlags = OpenFlags::ACCMODE
@@ -37,6 +38,8 @@ const SHOWN: OpenFlags = OpenFlags::ACCMODE
 /// What `/proc/self/fd` calls a group's file, and a queue file.
 const GROUP_NAME: &str = "anon_inode:[fanotify]";
 const QUEUE_NAME: &str = "anon_inode:[fanotify-queue]";
+/// The same of sockets, up to what tells one from another.
+const SOCKET_NAME: &str = "socket:[";
 
 /// `INR_OPEN_CUR`: the limit that a task starts with.
 const DEFAULT_FD_LIMIT: i32 = 1024;
@@ -95,9 +98,6 @@ impl State {
         call: &Call,
     ) -> Result<(), Stop> {
         let step = self.step_of(task).unwrap_or(cx.step);
-        if self.surprises(task, call) {
-            return Err(Stop::Unjudgeable("what a socket makes of that is not known".to_owned()));
-        }
         if self.fails_at_once(cx, task, call)? {
             return Ok(());
         }
@@ -184,18 +184,24 @@ impl State {
                 self.set_rule(task, A1);
                 self.exec(cx, task, *path)
             }
-            Call::UnshareUser if self.task(task).uid != 0 => Err(Stop::Unjudgeable(
-                "whether who is not root may enter a user namespace".to_owned(),
-            )),
             Call::UnshareUser => {
-                // Its user has no number there, so it can make no further one.
-                let allowed = if self.task(task).has_user_namespace {
-                    Allowed::Errno(Errno::EPERM)
-                } else {
-                    self.task_mut(task).has_user_namespace = true;
-                    Allowed::Value(0)
-                };
-                self.finish(cx, task, MAINLINE, &[allowed])
+                // Whoever is in a namespace in which its user has no number can make no further one,
+                // and not every kernel lets others than root make one.
+                let inside = self.task(task).has_user_namespace;
+                let refused = (inside || self.task(task).uid != 0).then_some(Errno::EPERM);
+                // It is entered by an fd.
+                let full = self.fds_left(task) == Some(0);
+                let allowed: Vec<Allowed> = match (inside, full) {
+                    (true, _) => None,
+                    (false, true) => Some(Allowed::Errno(Errno::EMFILE)),
+                    (false, false) => Some(Allowed::Value(0)),
+                }
+                .into_iter()
+                .chain(refused.map(Allowed::Errno))
+                .collect();
+                let back = cx.returns(self, task, MAINLINE, &allowed)?;
+                self.task_mut(task).has_user_namespace |= back.value == 0;
+                self.leave(cx, task)
             }
             Call::FailNth { .. } => self.finish(cx, task, MAINLINE, &[Allowed::Value(0)]),
             Call::Setuid { .. } if self.task(task).has_user_namespace => {
@@ -239,37 +245,25 @@ impl State {
             }
             Call::Kill { task: victim } => {
                 let ended = self.task(*victim).life == Life::Ended;
-                if !ended {
+                let mut allowed = vec![Allowed::Value(0)];
+                if ended {
+                    allowed.push(Allowed::Errno(Errno::ESRCH));
+                }
+                if !self.is_admin(task) {
+                    // It is a matter of both users (kill_ok_by_cred in kernel/signal.c).
+                    allowed.push(Allowed::Errno(Errno::EPERM));
+                }
+                let back = cx.returns(self, task, MAINLINE, &allowed)?;
+                if back.value == 0 && !ended {
                     self.task_mut(*victim).killed = true;
                 }
-                let allowed = [Allowed::Value(0), Allowed::Errno(Errno::ESRCH)];
-                self.finish(cx, task, MAINLINE, &allowed[..1 + usize::from(ended)])
+                self.leave(cx, task)
             }
             Call::Spawn { .. } | Call::Await { .. } | Call::Sleep { .. } | Call::KernelLog => {
                 self.task_mut(task).call = None;
                 Ok(())
             }
         }
-    }
-
-    /// Whether it is a socket that is used otherwise than to pass fds.
-    fn surprises(&self, task: Task, call: &Call) -> bool {
-        let known = matches!(
-            call,
-            Call::SendFd { .. }
-                | Call::RecvFd { .. }
-                | Call::Close { .. }
-                | Call::Dup { .. }
-                | Call::Dup2 { .. }
-                | Call::GetFd { .. }
-                | Call::SetFd { .. }
-                | Call::GetFl { .. }
-                | Call::OpenQueue { .. }
-                | Call::FanotifyMark { .. }
-        );
-        let first = call.own_fds().next().map(|fd| self.number(fd));
-        let kind = first.and_then(|fd| self.file(task, fd)).map(|(_, file)| &file.kind);
-        !known && kind == Some(&FileKind::Socket)
     }
 
     /// Notes how the task's call would return.
@@ -321,8 +315,8 @@ impl State {
         self.start(cx, child, Life::OneCall)?;
         self.task_mut(child).uid = self.task(spawner).uid;
         self.task_mut(child).has_user_namespace = self.task(spawner).has_user_namespace;
-        for fd in call.own_fds() {
-            let number = self.number(fd);
+        let numbers: BTreeSet<i32> = call.own_fds().map(|fd| self.number(fd)).collect();
+        for number in numbers {
             if let Some(entry) = self.task(spawner).fds.get(&number).copied() {
                 self.install(child, number, entry.file, entry.cloexec);
             }
@@ -463,9 +457,8 @@ impl State {
             FileKind::Classic(group) | FileKind::Queue(group) => {
                 self.take(cx, task, Reading::new(number, group, buffer))
             }
-            FileKind::Pidfd | FileKind::Socket => {
-                self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL))
-            }
+            FileKind::Pidfd => self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL)),
+            FileKind::Socket => self.read_socket(cx, task, number, buffer),
             FileKind::File { .. } if file.readable() && buffer.missing => {
                 Err(Stop::Unjudgeable("a read from a file that may sleep for a page".to_owned()))
             }
@@ -510,7 +503,8 @@ impl State {
         match file.kind {
             FileKind::Control(_) => self.finish(cx, task, C1, &fail(Errno::ESPIPE)),
             // No file of anon_inode_getfile() has FMODE_PREAD.
-            FileKind::Classic(_) | FileKind::Queue(_) | FileKind::Pidfd | FileKind::Socket => {
+            FileKind::Pidfd => self.at_offset_of_pidfd(cx, task),
+            FileKind::Classic(_) | FileKind::Queue(_) | FileKind::Socket => {
                 self.finish(cx, task, MAINLINE, &fail(Errno::ESPIPE))
             }
             FileKind::File { .. } if file.readable() => {
@@ -549,9 +543,8 @@ impl State {
                 let write = Direction::Write { bytes: written.bytes(), good: written.good };
                 self.transfer(cx, task, number, write, true)
             }
-            FileKind::Pidfd | FileKind::Socket => {
-                self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL))
-            }
+            FileKind::Pidfd => self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL)),
+            FileKind::Socket => self.write_socket(cx, task, number, written.len, written.good),
             FileKind::File { .. } | FileKind::Handle(_) => {
                 self.finish(cx, task, MAINLINE, &fail(Errno::EBADF))
             }
@@ -716,15 +709,21 @@ impl State {
         // Whoever is not root may not look into others (ptrace_may_access), and whether it is
         // another that it looks into is a matter of more than uids.
         let refused = (!self.is_admin(task)).then_some(Allowed::Errno(Errno::EPERM));
+        // Its own pidfd has the lowest number.
+        let is_pidfd = owner == task && fd == self.lowest_free(task);
         let outcome = match entry {
-            None => Allowed::Errno(Errno::EBADF),
-            Some(_) if left == Some(1) => Allowed::Errno(Errno::EMFILE),
-            Some(_) => Allowed::Fd,
+            None if !is_pidfd => Allowed::Errno(Errno::EBADF),
+            _ if left == Some(1) => Allowed::Errno(Errno::EMFILE),
+            _ => Allowed::Fd,
         };
         let allowed: Vec<Allowed> = [outcome].into_iter().chain(refused).collect();
         let back = cx.returns(self, task, MAINLINE, &allowed)?;
-        if let (Some(entry), Ok(number @ 0..)) = (entry, i32::try_from(back.value)) {
-            self.install(task, number, entry.file, true);
+        if let Ok(number @ 0..) = i32::try_from(back.value) {
+            let file = match entry {
+                Some(entry) => entry.file,
+                None => self.add_file(task, FileKind::Pidfd, OpenFlags::O_RDWR),
+            };
+            self.install(task, number, file, true);
             self.bind_fd(cx, task, number);
         }
         self.leave(cx, task)
@@ -856,7 +855,9 @@ impl State {
         let (rule, allowed) = match self.file(task, fd).map(|(_, file)| &file.kind) {
             None | Some(FileKind::Handle(_)) => fail(MAINLINE, Errno::EBADF),
             Some(FileKind::Control(_)) => fail(C2, Errno::ENOTTY),
-            Some(FileKind::Pidfd | FileKind::Socket) => fail(MAINLINE, Errno::ENOTTY),
+            Some(FileKind::Pidfd) => fail(MAINLINE, Errno::ENOTTY),
+            // unix_inq_len() of net/unix/af_unix.c: the bytes of the next message.
+            Some(FileKind::Socket) => (MAINLINE, Allowed::Value(self.next_message(task, fd))),
             Some(FileKind::File { path, .. }) if path.kind == PathKind::Dir => {
                 fail(MAINLINE, Errno::ENOTTY)
             }
@@ -915,22 +916,29 @@ impl State {
         flags: OpenFlags,
     ) -> Result<(), Stop> {
         let fail = |errno| [Allowed::Errno(errno)];
-        let Some((number, file)) = self.file(task, fd) else {
+        let Some((number, file)) = self.file(task, fd).map(|(number, file)| (number, file.clone()))
+        else {
             return self.finish(cx, task, MAINLINE, &fail(Errno::EBADF));
         };
         if matches!(file.kind, FileKind::Handle(_)) {
             return self.finish(cx, task, MAINLINE, &fail(Errno::EBADF));
         }
         let rule = self.rule_of_flags(Some(number));
-        if flags.contains(DIRECT) && file.group().is_none() {
-            return Err(Stop::Unjudgeable("O_DIRECT depends on the file system".to_owned()));
+        // Only the owner may, who is root but of sockets.
+        let adds_noatime = (flags - file.status).contains(OpenFlags::O_NOATIME);
+        if self.task(task).uid != 0 && adds_noatime {
+            let allowed = [Allowed::Errno(Errno::EPERM), Allowed::Value(0)];
+            let may_own = file.kind == FileKind::Socket;
+            let back = cx.returns(self, task, rule, &allowed[..1 + usize::from(may_own)])?;
+            if back.value < 0 {
+                return self.leave(cx, task);
+            }
         }
-        if flags.contains(DIRECT) {
-            // No file of anon_inode_getfile() has FMODE_CAN_ODIRECT.
+        let takes_direct =
+            matches!(file.kind, FileKind::File { path, .. } if path.kind != PathKind::Dir);
+        if flags.contains(DIRECT) && !takes_direct {
+            // FMODE_CAN_ODIRECT
             return self.finish(cx, task, rule, &fail(Errno::EINVAL));
-        }
-        if self.task(task).uid != 0 && flags.contains(OpenFlags::O_NOATIME) {
-            return self.any(cx, task);
         }
         if let Some(file) = self.files.get_mut(&number) {
             file.status = (flags & SETTABLE) | (file.status - SETTABLE);
@@ -951,6 +959,9 @@ impl State {
             // Where the file system is mounted is the agent's matter.
             Some(FileKind::File { path, .. } | FileKind::Handle(Target::Path(path))) => {
                 (MAINLINE, false, format!("/{path}"))
+            }
+            Some(FileKind::Handle(Target::Group(SOCKET_NAME) | Target::Link)) => {
+                return self.any(cx, task);
             }
             Some(FileKind::Handle(Target::Group(name))) => (C6, true, (*name).to_owned()),
         };
@@ -976,17 +987,19 @@ impl State {
         flags: OpenFlags,
     ) -> Result<(), Stop> {
         let fail = |errno| [Allowed::Errno(errno)];
-        if flags.intersects(OpenFlags::O_CREAT | OpenFlags::O_NOFOLLOW) {
-            return Err(Stop::Unjudgeable("an open that sees the link itself".to_owned()));
-        }
         let target = match self.file(task, fd).map(|(_, file)| &file.kind) {
+            None if contradicts_itself(flags) => {
+                return self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL));
+            }
             None if self.fds_left(task) == Some(0) => {
                 return self.finish(cx, task, MAINLINE, &fail(Errno::EMFILE));
             }
             None => return self.finish(cx, task, MAINLINE, &fail(Errno::ENOENT)),
-            Some(FileKind::Pidfd | FileKind::Socket) => {
+            Some(_) if flags.contains(OpenFlags::O_NOFOLLOW) || is_exclusive(flags) => Target::Link,
+            Some(FileKind::Pidfd) => {
                 return Err(Stop::Unjudgeable("a pidfd is opened anew".to_owned()));
             }
+            Some(FileKind::Socket) => Target::Group(SOCKET_NAME),
             Some(&FileKind::File { path, .. }) => Target::Path(path),
             Some(FileKind::Control(_) | FileKind::Classic(_)) => Target::Group(GROUP_NAME),
             Some(FileKind::Queue(_)) => Target::Group(QUEUE_NAME),
@@ -998,7 +1011,32 @@ impl State {
                 self.open(cx, task, path, flags)
             }
             Target::Group(name) => self.reopen_group(cx, task, name, flags),
+            Target::Link => self.reopen_link(cx, task, flags),
         }
+    }
+
+    /// The symbolic link itself is opened: `do_open` and `may_open` of fs/namei.c.
+    fn reopen_link(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        flags: OpenFlags,
+    ) -> Result<(), Stop> {
+        let handle = flags.contains(OpenFlags::O_PATH);
+        let errno = if contradicts_itself(flags) {
+            Errno::EINVAL
+        } else if self.fds_left(task) == Some(0) {
+            Errno::EMFILE
+        } else if is_exclusive(flags) {
+            Errno::EEXIST
+        } else if flags.contains(OpenFlags::O_DIRECTORY) {
+            Errno::ENOTDIR
+        } else if handle {
+            return self.open_handle(cx, task, Target::Link, flags);
+        } else {
+            Errno::ELOOP
+        };
+        self.finish(cx, task, MAINLINE, &[Allowed::Errno(errno)])
     }
 
     /// `no_open` of fs/inode.c is what the inode behind a group's files is opened with.
@@ -1010,13 +1048,17 @@ impl State {
         flags: OpenFlags,
     ) -> Result<(), Stop> {
         let fail = |errno| Allowed::Errno(errno);
+        let handle = flags.contains(OpenFlags::O_PATH);
+        if contradicts_itself(flags) {
+            return self.finish(cx, task, MAINLINE, &[fail(Errno::EINVAL)]);
+        }
         if self.fds_left(task) == Some(0) {
             return self.finish(cx, task, MAINLINE, &[fail(Errno::EMFILE)]);
         }
         if flags.contains(OpenFlags::O_DIRECTORY) {
             return self.finish(cx, task, MAINLINE, &[fail(Errno::ENOTDIR)]);
         }
-        if flags.contains(OpenFlags::O_PATH) {
+        if handle {
             return self.open_handle(cx, task, Target::Group(name), flags);
         }
         let refused = (self.task(task).uid != 0).then_some(fail(Errno::EACCES));
@@ -1035,13 +1077,11 @@ impl State {
         if self.fds_left(task) == Some(0) {
             return self.finish(cx, task, MAINLINE, &fail(Errno::EMFILE));
         }
+        // Who is root by number may write it, in any user namespace (test_perm in
+        // fs/proc/proc_sysctl.c).
         if self.task(task).uid != 0 {
             let errors = [Errno::EACCES, Errno::EPERM].map(Allowed::Errno);
             return self.finish(cx, task, MAINLINE, &errors);
-        }
-        if self.task(task).has_user_namespace {
-            let why = "whether root of another user namespace may write a limit";
-            return Err(Stop::Unjudgeable(why.to_owned()));
         }
         if value > SYSCTL_MAX {
             return self.finish(cx, task, MAINLINE, &fail(Errno::EINVAL));
@@ -1054,6 +1094,12 @@ impl State {
         }
         self.finish(cx, task, MAINLINE, &[Allowed::Value(0)])
     }
+}
+
+/// Whether nothing may be there yet: what has `O_EXCL` follows no link (`build_open_flags` in
+/// fs/open.c).
+fn is_exclusive(flags: OpenFlags) -> bool {
+    flags.contains(OpenFlags::O_CREAT | OpenFlags::O_EXCL) && !flags.contains(OpenFlags::O_PATH)
 }
 
 fn poll_text(value: i64) -> String {

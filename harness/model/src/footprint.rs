@@ -199,7 +199,9 @@ impl<'a> Footprints<'a> {
             let print = fds.iter().fold(Footprint::default(), |print, entry| {
                 print.with(prints.drop(*entry)).with(prints.release(*entry))
             });
-            let print = if prints.strange { Footprint::ALL } else { print };
+            // Who executes a file keeps writers off it.
+            let runs = start.task(task).runs.is_some();
+            let print = if prints.strange || runs { Footprint::ALL } else { print };
             prints.exits.insert(task, print);
         }
         for (step, of, task) in uses {
@@ -262,6 +264,7 @@ impl<'a> Footprints<'a> {
                 Some(Known::Control(group)) => {
                     Some(Entry { known: Known::Queue(group), file: None })
                 }
+                Some(Known::Unknown) => entry,
                 _ => None,
             },
             Call::Open { path, flags } => {
@@ -598,7 +601,9 @@ impl<'a> Footprints<'a> {
     }
 
     fn queueing(&self, group: GroupNo) -> Footprint {
-        let limited = self.start.group(group).limit.is_some();
+        // Of a group that was made in the block nothing is known.
+        let Some(of) = self.start.groups.get(group.0) else { return Footprint::ALL };
+        let limited = of.limit.is_some();
         let print = if limited {
             self.writes(&[Resource::Unread(group), Resource::Head(group)])
         } else {
@@ -981,6 +986,8 @@ fn known(kind: &FileKind, writable: bool) -> Known {
         FileKind::Control(group) => Known::Control(group),
         FileKind::Queue(group) => Known::Queue(group),
         FileKind::File { path, .. } => Known::File { path, writable },
-        FileKind::Pidfd | FileKind::Socket | FileKind::Handle(_) => Known::Other,
+        FileKind::Pidfd | FileKind::Handle(_) => Known::Other,
+        // What is received depends on what was sent, and can be any file.
+        FileKind::Socket => Known::Unknown,
     }
 }

@@ -9,6 +9,7 @@ use crate::context::{Context, Foreseen};
 use crate::explore::{Explored, Scene};
 use crate::history::History;
 use crate::observe::Skipped;
+use crate::reached::{Reached, between};
 use crate::rules::K4;
 use crate::state::{Life, State};
 use crate::{Kernel, Observation, Stop, Violation};
@@ -29,6 +30,7 @@ pub struct Model<'a> {
     pub(crate) foreseen: Foreseen,
     /// States on the way from the last step's beginning to its end.
     pub(crate) explored: usize,
+    reached: BTreeSet<Reached>,
 }
 
 impl<'a> Model<'a> {
@@ -37,7 +39,13 @@ impl<'a> Model<'a> {
         let mut state = State::new(program.tasks.len(), program.vars.len());
         state.tasks[0].pid = main;
         let foreseen = Foreseen::default();
-        Self { kernel, program, states: vec![state], foreseen, explored: 0 }
+        let reached = BTreeSet::new();
+        Self { kernel, program, states: vec![state], foreseen, explored: 0, reached }
+    }
+
+    /// What the run has come to so far.
+    pub fn reached(&self) -> &BTreeSet<Reached> {
+        &self.reached
     }
 
     /// Judges one step, or the steps of one block. After an error the model is of no further use.
@@ -90,6 +98,9 @@ impl<'a> Model<'a> {
         }
         if settled.len() > MAX_STATES {
             return Err(crate::explore::too_many());
+        }
+        if let (Some(before), Some(after)) = (self.states.first(), settled.first()) {
+            self.reached.extend(between(before, after, scene.seen));
         }
         self.states = settled;
         explored.failed.unless(!self.states.is_empty())

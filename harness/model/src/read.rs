@@ -4,6 +4,7 @@
 use refan_abi::{Errno, Event, EventMask, InfoRecord, InitFlags, METADATA_LEN, NO_FD, OpenFlags};
 use refan_program::{Bind, Path, Rule, Task};
 
+use crate::access::is_writing;
 use crate::context::Context;
 use crate::group::Unread;
 use crate::rules::{A1, F1, F2, MAINLINE, Q4, Q7, Q8, Q9, Q10, R1, R2, R6, R9, S1, S2};
@@ -51,6 +52,8 @@ enum Taken {
     NoFd,
     /// The same, for want of memory.
     NoMemory,
+    /// The same, since the file is executed and the event fd would write to it.
+    Busy,
     /// It was taken and denied, since it could not be copied out.
     Fault,
     /// It was taken; with the event, unless it is an overflow record, and what that is answered
@@ -132,10 +135,18 @@ impl State {
                 let rule = if self.group(group).restartable { Q7 } else { MAINLINE };
                 return self.finish(cx, task, rule, &[Allowed::Errno(Errno::EFAULT)]);
             }
+            Taken::Busy if reading.events == 0 => {
+                return self.finish(cx, task, Q7, &[Allowed::Errno(Errno::ETXTBSY)]);
+            }
             Taken::NoMemory if reading.events == 0 => {
                 return self.finish(cx, task, F1, &[Allowed::Errno(Errno::ENOMEM)]);
             }
-            Taken::Stopped | Taken::Nothing | Taken::TooBig | Taken::NoFd | Taken::NoMemory => {
+            Taken::Stopped
+            | Taken::Nothing
+            | Taken::TooBig
+            | Taken::NoFd
+            | Taken::NoMemory
+            | Taken::Busy => {
                 self.group_mut(group).unordered = false;
                 return self.read_all(cx, task, &reading);
             }
@@ -377,7 +388,16 @@ impl State {
             self.answer(number, Answer::deny(Errno::EPERM, F1));
             return Taken::NoMemory;
         }
+        let is_busy = has_fd
+            && !no_file
+            && is_writing(self.group(group).event_flags)
+            && self.is_run(event.path);
+        if is_busy && !reports_errors {
+            self.answer(number, Answer::deny(Errno::EPERM, Q7));
+            return Taken::Busy;
+        }
         let refusal = match (has_fd, no_file) {
+            (true, false) if is_busy => Some(Answer::deny(Errno::EPERM, Q7)),
             (true, false) => None,
             (true, true) => Some(Answer::deny(Errno::EPERM, F1)),
             (false, _) => Some(Answer::deny(Errno::EPERM, Q7)),
@@ -390,6 +410,7 @@ impl State {
         let has_pidfd = !no_pidfd && left.is_none_or(|left| left > usize::from(has_fd));
         const EMFILE: &[i32] = &[-24];
         const NO_MEMORY: &[i32] = &[-12];
+        const BUSY: &[i32] = &[-26];
         let due = Due {
             mask: event.mask,
             path: Some(event.path),
@@ -397,10 +418,11 @@ impl State {
             range: event.range,
             len,
             restarted: event.restarted,
-            fd: match (has_fd, no_file) {
-                (true, _) => DueFd::New,
-                (false, true) => DueFd::Number(NO_MEMORY),
-                (false, false) => DueFd::Number(EMFILE),
+            fd: match has_fd {
+                true => DueFd::New,
+                false if no_file => DueFd::Number(NO_MEMORY),
+                false if is_busy => DueFd::Number(BUSY),
+                false => DueFd::Number(EMFILE),
             },
             pidfd: reports_pidfds.then_some(if has_pidfd {
                 DueFd::New

@@ -3,11 +3,11 @@
 use refan_abi::{Errno, OpenFlags};
 use refan_program::Task;
 
-use crate::Stop;
 use crate::context::Context;
 use crate::rules::MAINLINE;
-use crate::state::{FileKind, FileNo, State};
+use crate::state::{Buffer, FileKind, FileNo, Message, State};
 use crate::violation::Allowed;
+use crate::{Seen, Stop};
 
 /// More than anyone sends, and less than a socket holds.
 const MOST_IN_FLIGHT: usize = 100;
@@ -56,11 +56,11 @@ impl State {
             let why = "a socket in flight, which the kernel collects at a time of its own";
             return Err(Stop::Unjudgeable(why.to_owned()));
         }
-        let full = self.in_flight.get(&socket).is_some_and(|held| held.len() >= MOST_IN_FLIGHT);
-        if full || (!self.is_admin(task) && self.task(task).fd_limit.is_some()) {
+        if self.is_full(socket) || (!self.is_admin(task) && self.task(task).fd_limit.is_some()) {
             return Err(Stop::Unjudgeable("how many fds can be in flight".to_owned()));
         }
-        self.in_flight.entry(socket).or_default().push(sent);
+        let message = Message { len: 1, file: Some(sent) };
+        self.in_flight.entry(socket).or_default().push(message);
         if let Some(file) = self.files.get_mut(&sent) {
             file.refs += 1;
         }
@@ -83,18 +83,78 @@ impl State {
         if held.is_empty() {
             return self.finish(cx, task, MAINLINE, &fail(Errno::EAGAIN));
         }
-        let file = held.remove(0);
-        if self.fds_left(task) == Some(0) {
-            // The message is gone, and the fd with it.
-            if self.drop_ref(file) {
-                self.release_at_once(file);
+        let message = held.remove(0);
+        let file = match message.file {
+            Some(file) if self.fds_left(task) != Some(0) => file,
+            // Without a number or without an fd the message is gone.
+            _ => {
+                self.drop_message(message);
+                return self.finish(cx, task, MAINLINE, &fail(Errno::EMFILE));
             }
-            return self.finish(cx, task, MAINLINE, &fail(Errno::EMFILE));
-        }
+        };
         let back = cx.returns(self, task, MAINLINE, &[Allowed::Fd])?;
         self.install(task, back.value as i32, file, false);
         self.drop_ref(file);
         self.bind_fd(cx, task, back.value as i32);
         self.leave(cx, task)
+    }
+
+    fn is_full(&self, socket: FileNo) -> bool {
+        self.in_flight.get(&socket).is_some_and(|held| held.len() >= MOST_IN_FLIGHT)
+    }
+
+    /// Bytes of the message that is received next; 0 where there is none.
+    pub(crate) fn next_message(&self, task: Task, fd: i32) -> i64 {
+        let held = self.file(task, fd).and_then(|(socket, _)| self.in_flight.get(&socket));
+        held.and_then(|held| held.first()).map_or(0, |message| message.len.into())
+    }
+
+    /// `read(2)`: `sock_read_iter` of net/socket.c; a message's fd is lost.
+    pub(crate) fn read_socket(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        socket: FileNo,
+        buffer: Buffer,
+    ) -> Result<(), Stop> {
+        if buffer.size == 0 {
+            return self.finish(cx, task, MAINLINE, &[Allowed::Value(0)]);
+        }
+        let message = self.in_flight.get(&socket).and_then(|held| held.first()).copied();
+        let waits = self.files.get(&socket).is_none_or(|file| !file.is_nonblocking());
+        match message {
+            None if waits => Err(Stop::Unjudgeable("a socket is waited for".to_owned())),
+            None => self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EAGAIN)]),
+            Some(message) if buffer.missing || buffer.good < buffer.size.min(message.len) => {
+                Err(Stop::Unjudgeable("a part of a buffer is filled by a socket".to_owned()))
+            }
+            Some(message) => {
+                let len = message.len.min(buffer.size);
+                self.in_flight.entry(socket).or_default().remove(0);
+                self.drop_message(message);
+                self.foresee(cx, task, len.into(), Seen::Nothing);
+                self.finish(cx, task, MAINLINE, &[Allowed::Value(len.into())])
+            }
+        }
+    }
+
+    /// `write(2)` of so many bytes, of which so many are memory: a message without an fd.
+    pub(crate) fn write_socket(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        socket: FileNo,
+        len: usize,
+        good: usize,
+    ) -> Result<(), Stop> {
+        if good < len {
+            return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EFAULT)]);
+        }
+        if self.is_full(socket) {
+            return Err(Stop::Unjudgeable("how much can be in flight".to_owned()));
+        }
+        let message = Message { len: u32::try_from(len).unwrap_or(u32::MAX), file: None };
+        self.in_flight.entry(socket).or_default().push(message);
+        self.finish(cx, task, MAINLINE, &[Allowed::Value(len as i64)])
     }
 }

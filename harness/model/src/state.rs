@@ -57,8 +57,8 @@ pub(crate) struct State {
     pub audit: Option<bool>,
     /// What the watchdog may have to say, if the program asks for that.
     pub watch: Watch,
-    /// Fds in flight, by the socket that holds them, the one that was sent first in front.
-    pub in_flight: BTreeMap<FileNo, Vec<FileNo>>,
+    /// Messages in flight, by the socket that holds them, the one that was sent first in front.
+    pub in_flight: BTreeMap<FileNo, Vec<Message>>,
     /// Steps whose returns were accounted for in this observation.
     pub matched: BTreeSet<usize>,
     /// Counts changes of marks and beginnings of walks.
@@ -143,6 +143,8 @@ pub(crate) struct TaskState {
     /// What an allocation that failed in its call has brought about is settled.
     pub fault_is_spent: bool,
     pub call: Option<Running>,
+    /// The file that it executes and that nobody may open for writing meanwhile.
+    pub runs: Option<Path>,
     /// A SIGKILL is on its way to it.
     pub killed: bool,
     /// How many open file descriptions it has made.
@@ -331,8 +333,18 @@ pub(crate) enum FileKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     Path(Path),
-    /// The inode behind a group's files, by the name that the file has.
+    /// The inode behind a group's files or a socket, by the name that the file has.
     Group(&'static str),
+    /// The link that `/proc/self/fd/N` is.
+    Link,
+}
+
+/// A message in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Message {
+    pub len: u32,
+    /// The file that it has a reference to.
+    pub file: Option<FileNo>,
 }
 
 /// Which events the use of an open file raises (`FMODE_FSNOTIFY_MASK` in include/linux/fs.h).
@@ -358,6 +370,10 @@ impl OpenFile {
         matches!(self.status & OpenFlags::ACCMODE, OpenFlags::O_WRONLY | OpenFlags::O_RDWR)
     }
 
+    pub(crate) fn is_nonblocking(&self) -> bool {
+        self.status.contains(OpenFlags::O_NONBLOCK)
+    }
+
     pub(crate) fn group(&self) -> Option<GroupNo> {
         match self.kind {
             FileKind::Classic(group) | FileKind::Control(group) | FileKind::Queue(group) => {
@@ -380,6 +396,7 @@ impl State {
             has_user_namespace: false,
             fault_is_spent: false,
             call: None,
+            runs: None,
             killed: false,
             files_made: 0,
         };
@@ -455,6 +472,11 @@ impl State {
             .filter(|(_, task)| task.call.is_some())
             .map(|(number, _)| Task(number))
             .collect()
+    }
+
+    /// Whether somebody executes the file and keeps writers off (`deny_write_access`).
+    pub(crate) fn is_run(&self, path: Path) -> bool {
+        self.tasks.iter().any(|task| task.runs == Some(path))
     }
 
     /// Whether the task is in no call, nor in its exit.

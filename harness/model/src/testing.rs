@@ -14,8 +14,23 @@ pub const MAIN_PID: i32 = 10;
 /// # Errors
 /// Where the model cannot tell what that is.
 pub fn simulate(kernel: &Kernel, program: &Program) -> Result<Vec<Observation>, Stop> {
+    match simulate_to_end(kernel, program) {
+        (seen, None) => Ok(seen),
+        (_, Some(stop)) => Err(stop),
+    }
+}
+
+/// The same up to where it cannot tell, and why it stopped there.
+pub fn simulate_to_end(kernel: &Kernel, program: &Program) -> (Vec<Observation>, Option<Stop>) {
     let mut model = Model::new(kernel, program, MAIN_PID);
-    (0..program.steps.len()).map(|step| simulate_step(&mut model, program, step)).collect()
+    let mut seen = Vec::new();
+    for step in 0..program.steps.len() {
+        match simulate_step(&mut model, program, step) {
+            Ok(one) => seen.push(one),
+            Err(stop) => return (seen, Some(stop)),
+        }
+    }
+    (seen, None)
 }
 
 fn simulate_step(
@@ -52,7 +67,8 @@ fn simulate_step(
         _ => None,
     };
     for (number, (old, new)) in (0u8..).zip(before[0].tasks.iter().zip(&model.states[0].tasks)) {
-        if old.life != Life::Ended && new.life == Life::Ended {
+        let was_there = old.life != Life::Ended || old.call.is_some();
+        if was_there && new.life == Life::Ended && new.call.is_none() {
             let end = if killed == Some(Task(number)) { End::Signaled(9) } else { End::Exited(0) };
             seen.ended.push((Task(number), end));
         }
