@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
+use refan_runner::reach::Reach;
 use refan_runner::sweep::Budget;
 use refan_runner::{Verdict, pool};
 use xtask::kernel::Progress;
@@ -48,7 +49,8 @@ pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
     let mut report = report::choose(arguments.output);
     let machines = pool::size(scenarios.len());
     report.start(&ready.prepared, scenarios.len(), machines);
-    let mut totals = Totals::default();
+    let reach = arguments.random.map(|_| Reach::default());
+    let mut totals = Totals { reach, ..Totals::default() };
     let begun = Instant::now();
     let budget = match arguments.sweep {
         None => Budget::default(),
@@ -64,7 +66,13 @@ pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
             Verdict::Held => totals.held += 1,
             Verdict::Broken(_) | Verdict::Report(_) => totals.findings += 1,
             Verdict::Unsupported(_) => totals.unsupported += 1,
-            Verdict::None(_) => totals.none += 1,
+            Verdict::None(why) => {
+                totals.none += 1;
+                *totals.unjudged.entry(without_place(why).to_owned()).or_default() += 1;
+            }
+        }
+        if let Some(reach) = totals.reach.as_mut().filter(|_| outcome.reach.programs > 0) {
+            reach.add(&outcome.reach);
         }
         if let Some(sweep) = &outcome.sweep {
             totals.sweeps.add(sweep);
@@ -80,6 +88,12 @@ pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
 /// name or by what they may cost.
 fn leaves_sweeps(arguments: &cli::Test) -> bool {
     arguments.scenarios.is_empty() && arguments.sweep.is_none() && arguments.random.is_none()
+}
+
+/// What follows `step 12: `.
+fn without_place(why: &str) -> &str {
+    let place = why.strip_prefix("step ").and_then(|rest| rest.split_once(": "));
+    place.filter(|(number, _)| number.parse::<usize>().is_ok()).map_or(why, |(_, what)| what)
 }
 
 /// A finding outweighs a missing verdict; nothing but held and unsupported ends in 0, and something

@@ -20,7 +20,7 @@ use crate::state::{Life, State};
 use crate::{Kernel, Observation, Stop, Violation};
 
 /// More states than any step or block of a reasonable kind reaches.
-const MAX_STATES: usize = 1 << 15;
+const MAX_STATES: usize = 1 << 13;
 /// The same of choices within one action.
 const MAX_CHOICES: usize = 4096;
 

@@ -8,6 +8,7 @@ pub mod kernel_log;
 pub mod pool;
 pub mod prepared;
 pub mod random;
+pub mod reach;
 pub mod run;
 pub mod suite;
 pub mod sweep;

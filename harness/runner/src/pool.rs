@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use anyhow::Result;
 
 use crate::prepared::Prepared;
+use crate::reach::Reach;
 use crate::run::{Outcome, Worker};
 use crate::suite::Scenario;
 use crate::sweep::Budget;
@@ -65,6 +66,7 @@ fn without_machine(scenario: &Scenario, error: &anyhow::Error) -> Outcome {
         console: String::new(),
         repeated: None,
         sweep: None,
+        reach: Reach::default(),
         reproducer: None,
         elapsed: std::time::Duration::ZERO,
     }

@@ -1,9 +1,11 @@
 //! From a program to its verdict.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use refan_abi::ApiValues;
+use refan_model::Reached;
 use refan_program::{Program, Rule};
 use refan_vm::MachineError;
 use refan_wire::Record;
@@ -13,6 +15,7 @@ use crate::guest::{Capabilities, Guest, Run};
 use crate::judge::{self, Judgement};
 use crate::kernel_log::{self, Report};
 use crate::prepared::Prepared;
+use crate::reach::Reach;
 use crate::suite::Scenario;
 use crate::sweep::{self, Budget, Sweep};
 use crate::verdict::Verdict;
@@ -37,6 +40,8 @@ pub struct Outcome {
     pub repeated: Option<(u32, u32)>,
     /// What was tried, if a branch is swept.
     pub sweep: Option<Sweep>,
+    /// What its run came to beside the verdict.
+    pub reach: Reach,
     /// The text of the program that did not hold, if a branch is swept: with a plain offset.
     pub reproducer: Option<String>,
     /// How long it took, repeats included.
@@ -61,6 +66,7 @@ pub(crate) struct Ran {
     pub console: String,
     /// The trace, as far as there is one.
     pub records: Vec<Record>,
+    pub reach: Reach,
     pub elapsed: Duration,
 }
 
@@ -114,7 +120,7 @@ impl<'a> Worker<'a> {
     /// The outcome of a run of a scenario's program; a finding is tried again on fresh machines.
     pub(crate) fn confirm(&mut self, scenario: &Scenario, program: &Program, ran: Ran) -> Outcome {
         let begun = Instant::now();
-        let Ran { verdict, history, console, elapsed, .. } = ran;
+        let Ran { verdict, history, console, reach, elapsed, .. } = ran;
         let mut repeated = None;
         if verdict.is_finding() {
             let mut again = 0;
@@ -135,6 +141,7 @@ impl<'a> Worker<'a> {
             console,
             repeated,
             sweep: None,
+            reach,
             reproducer: None,
             elapsed: elapsed + begun.elapsed(),
         }
@@ -160,6 +167,7 @@ impl<'a> Worker<'a> {
             history: String::new(),
             console: String::new(),
             records: Vec::new(),
+            reach: Reach::default(),
             elapsed: Duration::ZERO,
         };
         let mut ran = match ran {
@@ -169,13 +177,15 @@ impl<'a> Worker<'a> {
                 let history = judge::history(program, &records);
                 let console = run.console.clone();
                 let whole = run.failure.is_none() && run.records.is_ok();
-                let verdict = match verdict(program, run, self.prepared.api, restartable) {
+                let (of_run, reached) = verdict(program, run, self.prepared.api, restartable);
+                let reach = Reach::of(program, &records, reached);
+                let verdict = match of_run {
                     verdict @ (Verdict::Held | Verdict::None(_)) if whole => {
                         self.compare(program, &records, verdict)
                     }
                     verdict => verdict,
                 };
-                Ran { verdict, history, console, records, elapsed: Duration::ZERO }
+                Ran { verdict, history, console, records, reach, elapsed: Duration::ZERO }
             }
             Err(error) => without_run(Verdict::None(format!("{error:#}"))),
         };
@@ -223,14 +233,36 @@ impl Worker<'_> {
     }
 }
 
-/// The kernel's own word comes first: after a report nothing that it answered counts.
-fn verdict(program: &Program, run: Run, api: ApiValues, restartable: bool) -> Verdict {
+/// The verdict on a run, and what it reached. The kernel's own word comes first: after a report
+/// nothing that it answered counts.
+fn verdict(
+    program: &Program,
+    run: Run,
+    api: ApiValues,
+    restartable: bool,
+) -> (Verdict, BTreeSet<Reached>) {
+    let records = match trace_of(run) {
+        Ok(records) => records,
+        Err(verdict) => return (verdict, BTreeSet::new()),
+    };
+    let (judgement, reached) = judge::judge(program, &records, api, restartable);
+    let verdict = match judgement {
+        Judgement::Held => Verdict::Held,
+        Judgement::Broken(violation) => Verdict::Broken(violation),
+        Judgement::Unsupported(why) => Verdict::Unsupported(why),
+        Judgement::Unjudgeable(why) => Verdict::None(why),
+    };
+    (verdict, reached)
+}
+
+/// The trace, or the verdict on a run that needs none.
+fn trace_of(run: Run) -> Result<Vec<Record>, Verdict> {
     if let Some(report) = kernel_log::first_report(&run.console) {
-        return Verdict::Report(report);
+        return Err(Verdict::Report(report));
     }
     match run.failure {
         Some(MachineError::Panicked { title, console }) => {
-            return Verdict::Report(Report { title, text: console });
+            Err(Verdict::Report(Report { title, text: console }))
         }
         Some(
             failure @ (MachineError::Hung { .. }
@@ -239,19 +271,9 @@ fn verdict(program: &Program, run: Run, api: ApiValues, restartable: bool) -> Ve
         ) => {
             let text = failure.to_string();
             let title = text.lines().next().unwrap_or_default().to_owned();
-            return Verdict::Report(Report { title, text });
+            Err(Verdict::Report(Report { title, text }))
         }
-        Some(failure) => return Verdict::None(failure.to_string()),
-        None => {}
-    }
-    let records = match run.records {
-        Ok(records) => records,
-        Err(error) => return Verdict::None(error.to_string()),
-    };
-    match judge::judge(program, &records, api, restartable) {
-        Judgement::Held => Verdict::Held,
-        Judgement::Broken(violation) => Verdict::Broken(violation),
-        Judgement::Unsupported(why) => Verdict::Unsupported(why),
-        Judgement::Unjudgeable(why) => Verdict::None(why),
+        Some(failure) => Err(Verdict::None(failure.to_string())),
+        None => run.records.map_err(|error| Verdict::None(error.to_string())),
     }
 }

@@ -1,5 +1,6 @@
 //! One JSON object a line.
 
+use refan_model::Reached;
 use refan_runner::{Outcome, Prepared, Verdict};
 use serde_json::{Value, json};
 
@@ -62,7 +63,7 @@ impl Report for Json {
     }
 
     fn end(&mut self, totals: &Totals) {
-        let object = json!({
+        let mut object = json!({
             "event": "end", "held": totals.held, "findings": totals.findings,
             "unsupported": totals.unsupported, "no_verdict": totals.none,
             "seconds": totals.elapsed.as_secs_f64(),
@@ -73,6 +74,16 @@ impl Report for Json {
                 "distinct_places": counts(Counts::of(&totals.sweeps.distinct)),
             },
         });
+        if let Some(reach) = &totals.reach {
+            let number = |what| reach.reached.get(what).copied().unwrap_or_default();
+            let reached =
+                Reached::ALL.iter().map(|what| (what.name().to_owned(), number(what).into()));
+            object["reach"] = json!({
+                "programs": reach.programs, "reached": reached.collect::<serde_json::Map<_, _>>(),
+                "blocks": reach.blocks.blocks, "reordered": reach.blocks.reordered,
+                "started": reach.blocks.started, "raced": reach.blocks.raced,
+            });
+        }
         say!("{object}");
     }
 }

@@ -4,8 +4,10 @@ mod json;
 mod ktap;
 mod terminal;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use refan_runner::reach::Reach;
 use refan_runner::sweep::{Places, Sweep};
 use refan_runner::{Outcome, Prepared};
 
@@ -36,6 +38,10 @@ pub struct Totals {
     pub none: usize,
     /// What the sweeps have tried.
     pub sweeps: Sweeps,
+    /// What random programs have come to, if that is what was run.
+    pub reach: Option<Reach>,
+    /// Why nothing was learnt, and how often.
+    pub unjudged: BTreeMap<String, usize>,
     /// From the first scenario's start to the last one's end.
     pub elapsed: Duration,
 }

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use refan_model::Reached;
+use refan_runner::reach::{Blocks, Reach};
 use refan_runner::sweep::Sweep;
 use refan_runner::{Outcome, Prepared, Verdict};
 
@@ -48,6 +50,14 @@ impl Report for Terminal {
         }
         if totals.sweeps.sweeps > 0 {
             print_sweeps(&totals.sweeps);
+        }
+        if let Some(reach) = &totals.reach {
+            print_reach(reach);
+        }
+        if totals.unjudged.len() > 1 {
+            for (why, count) in &totals.unjudged {
+                say!("  unjudged {count} × {why}");
+            }
         }
         let mut line = format!("{} held, {} broken", totals.held, totals.findings);
         if totals.unsupported > 0 {
@@ -97,6 +107,26 @@ fn print_sweeps(sweeps: &Sweeps) {
         let _ = write!(line, "; {counts}, of distinct ones {}", Counts::of(distinct));
     }
     say!("  swept    {line}");
+}
+
+fn print_reach(reach: &Reach) {
+    let share =
+        |number: u32, of: u32| format!("{:.0} %", 100.0 * f64::from(number) / f64::from(of));
+    if reach.programs > 0 {
+        let found = Reached::ALL.iter().map(|what| {
+            let number = reach.reached.get(what).copied().unwrap_or_default();
+            format!("{} {}", share(number, reach.programs), what.name())
+        });
+        say!("  reached  of {} programs {}", reach.programs, found.collect::<Vec<_>>().join(", "));
+    }
+    let Blocks { blocks, reordered, started, raced } = reach.blocks;
+    if blocks > 0 {
+        let raced = if started > 0 { share(raced, started) } else { "none".to_owned() };
+        say!(
+            "  blocks   {blocks}, {} returned out of order; {started} branches with a start, {raced} raced",
+            share(reordered, blocks)
+        );
+    }
 }
 
 fn s(number: usize) -> &'static str {

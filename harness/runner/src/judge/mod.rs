@@ -11,10 +11,11 @@ mod trace;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use refan_abi::ApiValues;
-use refan_model::{Kernel, Model, Moment, Stop, Violation};
+use refan_model::{Kernel, Model, Moment, Reached, Stop, Violation};
 use refan_program::{Expect, Program, Rule};
 use refan_wire::{Leak, Record};
 
@@ -35,12 +36,25 @@ pub enum Judgement {
     Unjudgeable(String),
 }
 
-/// Judges the trace of a program's run on a kernel that has the feature or does not.
+/// Judges the trace of a program's run on a kernel that has the feature or does not. Also says what
+/// the run has come to, as far as it was judged.
 pub fn judge(
     program: &Program,
     records: &[Record],
     api: ApiValues,
     restartable: bool,
+) -> (Judgement, BTreeSet<Reached>) {
+    let mut reached = BTreeSet::new();
+    let judgement = judge_into(program, records, api, restartable, &mut reached);
+    (judgement, reached)
+}
+
+fn judge_into(
+    program: &Program,
+    records: &[Record],
+    api: ApiValues,
+    restartable: bool,
+    reached: &mut BTreeSet<Reached>,
 ) -> Judgement {
     if !restartable && needs_feature(program) {
         let why = "the kernel has no restartable permission events";
@@ -51,7 +65,9 @@ pub fn judge(
     let kernel = Kernel { api, restartable, inodes };
     let mut model = Model::new(&kernel, program, trace.main);
     for part in &trace.parts {
-        match model.step(part.steps.clone(), &part.seen) {
+        let judged = model.step(part.steps.clone(), &part.seen);
+        reached.clone_from(model.reached());
+        match judged {
             Ok(()) => {}
             Err(Stop::Broken(violation)) => return Judgement::Broken(violation),
             Err(Stop::Unjudgeable(why)) => {
@@ -121,14 +137,21 @@ pub fn block_outcome(
         format!("{} -> {result}", step + 1)
     };
     let results: Vec<String> = block.clone().map(result).collect();
+    let order = returned(&trace, block).map(|step| (step + 1).to_string());
+    (results.join(", "), order.collect::<Vec<_>>().join(" "))
+}
+
+/// The steps of a block in the order in which their calls returned.
+pub fn returned_in(program: &Program, records: &[Record], block: Range<usize>) -> Vec<usize> {
+    returned(&Trace::read(program, records), block).collect()
+}
+
+fn returned(trace: &Trace, block: Range<usize>) -> impl Iterator<Item = usize> {
     let part = trace.part_of(block.start).map(|part| &trace.parts[part].seen);
-    let returned =
-        part.into_iter().flat_map(|seen| &seen.order).filter_map(|moment| match moment {
-            Moment::Return(step) if block.contains(step) => Some((step + 1).to_string()),
-            _ => None,
-        });
-    let order: Vec<String> = returned.collect();
-    (results.join(", "), order.join(" "))
+    part.into_iter().flat_map(|seen| &seen.order).filter_map(move |moment| match moment {
+        Moment::Return(step) if block.contains(step) => Some(*step),
+        _ => None,
+    })
 }
 
 /// Whether the program asks for the feature as one who means to use it: a scenario that expects an

@@ -22,6 +22,7 @@ pub use budget::{Budget, Limit};
 pub use search::Places;
 
 use crate::judge;
+use crate::reach::Reach;
 use crate::run::{Outcome, Worker};
 use crate::suite::Scenario;
 use crate::verdict::Verdict;
@@ -53,6 +54,12 @@ pub struct Sweep {
     pub complete: bool,
     /// Each distinct outcome, with how often it was seen.
     pub outcomes: BTreeMap<BlockOutcome, u32>,
+}
+
+/// Whether the branch that begins with this step began while a call of another branch of its block
+/// was under way and not asleep.
+pub fn has_raced(program: &Program, step: usize, records: &[Record]) -> bool {
+    Seen::of(program, step, records).raced
 }
 
 /// What the calls of a block came to.
@@ -145,6 +152,7 @@ pub(crate) fn run(
         history,
         console,
         repeated: None,
+        reach: Reach::default(),
         sweep: Some(sweep),
         reproducer: None,
         elapsed: begun.elapsed(),

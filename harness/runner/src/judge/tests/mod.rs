@@ -9,7 +9,16 @@ mod trace;
 mod transit;
 mod wrong;
 
+use refan_abi::ApiValues;
+use refan_program::Program;
+use refan_wire::Record;
+
+use super::Judgement;
 use tape::Tape;
+
+fn judge(program: &Program, records: &[Record], api: ApiValues, restartable: bool) -> Judgement {
+    super::judge(program, records, api, restartable).0
+}
 
 /// The example of the design, up to the second open of the queue.
 const EXAMPLE: &str = "\

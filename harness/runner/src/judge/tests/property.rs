@@ -6,8 +6,9 @@ use refan_program::Program;
 use refan_program::testing::{bare_programs, programs};
 use refan_wire::{Data, FileId, Record, Skip, TaskEnd};
 
+use super::judge;
 use super::tape::{API, id};
-use crate::judge::{Judgement, history, judge};
+use crate::judge::{Judgement, history};
 
 fn data() -> impl Strategy<Value = Data> {
     let bytes = || vec(any::<u8>(), 0..80);

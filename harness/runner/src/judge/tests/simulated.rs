@@ -9,8 +9,9 @@ use refan_program::testing::bare_programs;
 use refan_program::{Bind, Call, Path, Program, Task, parse};
 use refan_wire::{Data, Record, Skip, TaskEnd};
 
+use super::judge;
 use super::tape::{API, id};
-use crate::judge::{Judgement, judge};
+use crate::judge::Judgement;
 
 /// What a right kernel does with a program.
 pub(super) fn simulated(program: &Program) -> Vec<Observation> {

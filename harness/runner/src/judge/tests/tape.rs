@@ -6,7 +6,8 @@ use refan_abi::{ApiValues, Errno, EventMask};
 use refan_program::{Bind, Call, Path, Program, Task, parse};
 use refan_wire::{Data, FileId, Record, TaskEnd};
 
-use crate::judge::{Judgement, judge};
+use super::judge;
+use crate::judge::Judgement;
 
 /// The feature's numbers.
 pub(super) const API: ApiValues = ApiValues { init_flag: 0x8000, open_queue_ioctl: 0x46f0 };

@@ -3,8 +3,9 @@
 use refan_wire::Record;
 
 use super::example;
+use super::judge;
 use super::tape::API;
-use crate::judge::{Judgement, history, judge};
+use crate::judge::{Judgement, history};
 
 #[test]
 fn without_any_one_record_the_run_does_not_hold() {

@@ -5,9 +5,10 @@ use refan_model::Seen;
 use refan_program::parse;
 use refan_wire::{Leak, Record};
 
+use super::judge;
 use super::simulated::{simulated, trace};
 use super::tape::API;
-use crate::judge::{Judgement, is_whole, judge};
+use crate::judge::{Judgement, is_whole};
 
 const GROUP: &str = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\n";
 const QUEUE: &str = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\nq = open_queue(c)\n";
