@@ -232,7 +232,9 @@ impl<'a> Coordinator<'a> {
 
     /// Why a task cannot make a step.
     fn obstacle(&self, task: Task) -> Option<Skip> {
-        if self.known[usize::from(task.0)].life != Life::Alive {
+        let killed = self.run.slot(task).killed.load(Ordering::Acquire);
+        if killed || self.known[usize::from(task.0)].life != Life::Alive {
+            // One that is killed can still be asleep in its exit, and takes no orders.
             Some(Skip::Gone)
         } else if self.run.slot(task).state() != State::Idle {
             Some(Skip::Busy)
