@@ -1,7 +1,8 @@
 //! The same program on two kernels (rule I4): without the feature it leaves the same trace.
 
+use refan_abi::InitFlags;
 use refan_model::Violation;
-use refan_program::{Program, Rule};
+use refan_program::{Call, Program, Rule};
 use refan_wire::{Data, Record};
 
 const I4: Rule = Rule::named('I', 4);
@@ -10,6 +11,22 @@ const I4: Rule = Rule::named('I', 4);
 /// the feature, and no timing decides what it sees.
 pub fn is_comparable(program: &Program) -> bool {
     !program.is_restartable() && program.steps.iter().all(|step| step.block.is_none())
+}
+
+/// Whether two kernels that are alike cannot differ over it. Which of two groups of one class is
+/// asked first they may: the one at the lower address (`fsnotify_compare_groups` in
+/// fs/notify/mark.c).
+pub fn is_decided(program: &Program) -> bool {
+    let mut seen = Vec::new();
+    program.steps.iter().all(|step| match step.call.innermost() {
+        Call::FanotifyInit { flags, .. } => {
+            let class = *flags & InitFlags::CLASS;
+            let is_new = !seen.contains(&class);
+            seen.push(class);
+            is_new
+        }
+        _ => true,
+    })
 }
 
 /// The first difference between what the kernel under test did and what the reference did.
@@ -42,10 +59,12 @@ fn step_of(record: &Record) -> Option<usize> {
 }
 
 /// Records without what may differ, and between two moments of quiet in the order of their tasks:
-/// which of two tasks that one call sets free comes first is the scheduler's affair.
+/// which of two tasks that one call sets free comes first is the scheduler's affair. What follows the
+/// last one is the executor's clearing up, in which kills and answers race.
 fn normalized(records: &[Record]) -> Vec<Record> {
-    let mut all: Vec<Record> = records.iter().filter_map(without_chance).collect();
     let quiet = |record: &Record| matches!(record, Record::Quiet { .. });
+    let end = records.iter().rposition(quiet).map_or(records.len(), |last| last + 1);
+    let mut all: Vec<Record> = records[..end].iter().filter_map(without_chance).collect();
     for period in all.split_mut(quiet) {
         period.sort_by_key(task_of);
     }
@@ -115,11 +134,21 @@ mod tests {
     fn tasks_may_come_in_any_order() {
         let ended = |task| Record::TaskEnded { task, at: 0, end: TaskEnd::Exited(0) };
         let quiet = Record::Quiet { step: 0, at: 0, blocked: Vec::new() };
-        let one = [ended(1), ended(2), quiet.clone(), ended(3)];
-        let two = [ended(2), ended(1), quiet.clone(), ended(3)];
+        let one = [ended(1), ended(2), quiet.clone(), ended(3), quiet.clone()];
+        let two = [ended(2), ended(1), quiet.clone(), ended(3), quiet.clone()];
         assert_eq!(difference(&one, &two), None);
-        let other = [ended(1), quiet, ended(2), ended(3)];
+        let other = [ended(1), quiet.clone(), ended(2), ended(3), quiet];
         assert!(difference(&one, &other).is_some());
+    }
+
+    #[test]
+    fn the_clearing_up_is_no_part_of_the_program() {
+        let quiet = Record::Quiet { step: 0, at: 0, blocked: vec![1] };
+        let killed = Record::TaskEnded { task: 1, at: 0, end: TaskEnd::Signaled(9) };
+        assert_eq!(
+            difference(&[quiet.clone(), exit(1, 0, ""), killed.clone()], &[quiet, killed]),
+            None
+        );
     }
 
     #[test]
@@ -130,5 +159,15 @@ mod tests {
             "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\n"
         )));
         assert!(!is_comparable(&parse("par {\n    poll(0)\n}\n")));
+    }
+
+    #[test]
+    fn groups_of_one_class_decide_nothing() {
+        let groups = |one: &str, two: &str| {
+            let text = format!("fanotify_init({one}, O_RDONLY)\nfanotify_init({two}, O_RDONLY)\n");
+            is_decided(&refan_program::parse(&text).expect("a program"))
+        };
+        assert!(groups("CLASS_CONTENT", "CLASS_PRE_CONTENT"));
+        assert!(!groups("CLASS_CONTENT", "CLASS_CONTENT | NONBLOCK"));
     }
 }
