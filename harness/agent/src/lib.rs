@@ -12,6 +12,7 @@ pub mod futex;
 pub mod gate;
 pub mod init;
 pub mod kcov;
+pub mod kmemleak;
 pub mod limits;
 pub mod log;
 pub mod memory;

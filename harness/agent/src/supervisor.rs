@@ -13,7 +13,7 @@ use crate::executor::{self, Leavings};
 use crate::limits::Limits;
 use crate::log::KernelLog;
 use crate::stack::Stack;
-use crate::{init, mutant, probe, sys, task};
+use crate::{init, kmemleak, mutant, probe, sys, task};
 
 /// What PID 1 works with.
 pub struct Supervisor {
@@ -77,6 +77,13 @@ impl Supervisor {
             }
             Ok(Job::Account) => {
                 self.account(self.accounts.settle_objects());
+                Leavings::None
+            }
+            Ok(Job::FindUnreferenced) => {
+                match kmemleak::find() {
+                    Ok(objects) => self.record(&Record::Unreferenced { objects }),
+                    Err(error) => self.broken(format!("looking for leaks: {error:#}")),
+                }
                 Leavings::None
             }
             Ok(Job::PowerOff) => {

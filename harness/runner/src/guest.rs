@@ -40,6 +40,7 @@ pub struct Guest {
     machine: Machine,
     api: ApiValues,
     jobs: u64,
+    programs: u32,
     console_seen: u64,
 }
 
@@ -78,7 +79,7 @@ impl Guest {
         };
         let machine = machine.context("the machine did not start")?;
         let console_seen = machine.console().len();
-        let mut guest = Self { machine, api: prepared.api, jobs: 0, console_seen };
+        let mut guest = Self { machine, api: prepared.api, jobs: 0, programs: 0, console_seen };
         prepared.mutant.map_or(Ok(()), |switch| guest.set_mutant(switch))?;
         Ok(guest)
     }
@@ -146,8 +147,14 @@ impl Guest {
         }
     }
 
+    /// How many programs it has run.
+    pub fn programs(&self) -> u32 {
+        self.programs
+    }
+
     /// Runs a program.
     pub fn run(&mut self, program: &Program) -> Result<Run> {
+        self.programs += 1;
         self.job(&Job::Run { api: self.api_pair(), program: program.bare().encode() })
     }
 
@@ -161,6 +168,20 @@ impl Guest {
             Ok([Record::Accounts { leaks }]) => Ok(leaks),
             Ok([record]) => bail!("the accounting was answered with {record:?}"),
             Err(records) => bail!("the accounting was answered with {records:?}"),
+        }
+    }
+
+    /// What kmemleak says of objects that nothing refers to any more; None where the kernel does not
+    /// look for them.
+    pub fn unreferenced(&mut self) -> Result<Option<String>> {
+        let run = self.job(&Job::FindUnreferenced)?;
+        if let Some(failure) = run.failure {
+            return Err(failure).context("the machine failed while it looked for leaks");
+        }
+        match <[Record; 1]>::try_from(run.records.context("the answer about leaks")?) {
+            Ok([Record::Unreferenced { objects }]) => Ok(objects),
+            Ok([record]) => bail!("the question about leaks was answered with {record:?}"),
+            Err(records) => bail!("the question about leaks was answered with {records:?}"),
         }
     }
 

@@ -5,6 +5,7 @@ pub mod differential;
 pub mod guest;
 pub mod judge;
 pub mod kernel_log;
+mod kmemleak;
 pub mod pool;
 pub mod prepared;
 pub mod random;

@@ -17,7 +17,8 @@ pub fn size(scenarios: usize) -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(scenarios).max(1)
 }
 
-/// Runs scenarios on `machines` machines and hands over each outcome as it comes. Each of them has a
+/// Runs scenarios on `machines` machines and hands over each outcome as it comes, and at the end
+/// what kmemleak finds on a machine. Each of them has a
 /// machine of the reference beside it, if there is one, that programs without the feature are held
 /// against (I4). `budget` is for scenarios with a branch that is swept.
 ///
@@ -46,8 +47,12 @@ pub fn run(
                         Err(error) => without_machine(scenario, error),
                     };
                     if sender.send(outcome).is_err() {
-                        break;
+                        return;
                     }
+                }
+                if let Some(leaks) = worker.ok().and_then(Worker::finish) {
+                    // Where nobody listens any more, nobody wants to know.
+                    let _ = sender.send(leaks);
                 }
             });
         }

@@ -14,11 +14,17 @@ use crate::differential;
 use crate::guest::{Capabilities, Guest, Run};
 use crate::judge::{self, Judgement};
 use crate::kernel_log::{self, Report};
+use crate::kmemleak;
 use crate::prepared::Prepared;
 use crate::reach::Reach;
 use crate::suite::Scenario;
 use crate::sweep::{self, Budget, Sweep};
 use crate::verdict::Verdict;
+
+/// Of how many programs it is asked what they have left: kmemleak takes as long as dozens of them.
+const BATCH: u32 = 50;
+
+const X5: Rule = Rule::named('X', 5);
 
 /// How often a finding is tried again, each time on a freshly restored machine.
 const REPEATS: u32 = 2;
@@ -55,6 +61,8 @@ pub struct Worker<'a> {
     virtual_time: bool,
     capabilities: Capabilities,
     guest: Option<Guest>,
+    /// A machine that has run programs, while another one runs one whose calls have a time.
+    aside: Option<Guest>,
     /// A machine whose kernel says what programs without the feature do (I4).
     reference: Option<Box<Worker<'a>>>,
 }
@@ -78,7 +86,14 @@ impl<'a> Worker<'a> {
         let reference = reference.map(Box::new);
         let mut guest = Guest::start(prepared)?;
         let capabilities = guest.probe(prepared.declared)?;
-        Ok(Self { prepared, virtual_time, capabilities, guest: Some(guest), reference })
+        Ok(Self {
+            prepared,
+            virtual_time,
+            capabilities,
+            guest: Some(guest),
+            aside: None,
+            reference,
+        })
     }
 
     /// Whether the guest's time is that of its instructions.
@@ -147,16 +162,60 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// What happens at a time after the instant depends on all that the kernel did before: such a
+    /// program has a machine to itself, and the others go on with theirs afterwards.
+    fn choose_machine(&mut self, program: &Program) {
+        if !(self.virtual_time && program.is_timed()) {
+            self.guest = self.aside.take().or(self.guest.take());
+        } else if self.guest.as_ref().is_some_and(Guest::is_used) {
+            let used = self.guest.take();
+            self.aside = self.aside.take().or(used);
+        }
+    }
+
+    /// When all is run: what kmemleak finds that many programs have left, which ran on one machine.
+    /// None where it finds nothing, the kernel does not look for it, or the programs were few.
+    pub fn finish(mut self) -> Option<Outcome> {
+        let mut guest = self.aside.take().or(self.guest.take())?;
+        if guest.programs() < BATCH {
+            return None;
+        }
+        let begun = Instant::now();
+        let verdict = match self.unreferenced(&mut guest) {
+            Ok(report) => Verdict::Report(report?),
+            Err(error) => Verdict::None(format!("{error:#}")),
+        };
+        let console = match &verdict {
+            Verdict::Report(report) => report.text.clone(),
+            _ => String::new(),
+        };
+        Some(Outcome {
+            name: format!("leaks of {} programs", guest.programs()),
+            rules: vec![X5],
+            verdict,
+            history: String::new(),
+            console,
+            repeated: None,
+            sweep: None,
+            reach: Reach::default(),
+            reproducer: None,
+            elapsed: begun.elapsed(),
+        })
+    }
+
+    fn unreferenced(&self, guest: &mut Guest) -> Result<Option<Report>> {
+        let Some(found) = guest.unreferenced()?.filter(|found| !found.is_empty()) else {
+            return Ok(None);
+        };
+        // What a machine has that has run nothing is no program's doing.
+        let at_boot = Guest::start(self.prepared)?.unreferenced()?.unwrap_or_default();
+        Ok(kmemleak::report(&found, &at_boot))
+    }
+
     /// Runs and judges a program.
     fn once(&mut self, program: &Program) -> Ran {
         let begun = Instant::now();
-        // What happens at a time after the instant depends on all that the kernel did before.
-        if self.virtual_time
-            && program.is_timed()
-            && self.guest.as_ref().is_some_and(Guest::is_used)
-        {
-            self.guest = None;
-        }
+        self.choose_machine(program);
         let restartable = self.capabilities.restartable;
         let ran = match self.lacking(program) {
             Some(why) => Ok(Err(why)),

@@ -27,6 +27,8 @@ pub enum Job {
     },
     /// Tell which live objects there are that were not there at boot.
     Account,
+    /// Tell which objects nothing refers to any more.
+    FindUnreferenced,
     /// Shut the machine down in good order.
     PowerOff,
 }

@@ -150,6 +150,12 @@ pub enum Record {
         /// What is there that was not, or the other way round.
         leaks: Vec<Leak>,
     },
+    /// The answer to [`crate::Job::FindUnreferenced`].
+    Unreferenced {
+        /// What kmemleak says of them; nothing where there is none, and None where the kernel does
+        /// not look for them.
+        objects: Option<String>,
+    },
     /// The agent could not do its own work; the run says nothing about the kernel.
     Broken {
         /// What was tried on what, and how it failed.

@@ -77,6 +77,12 @@ fn judge(job: &Job<'_>, full: bool) -> Fate {
             break;
         }
     }
+    if let Some(leaks) = worker.finish().filter(|_| full || killed.is_empty()) {
+        match leaks.verdict {
+            Verdict::Report(_) => killed.push(leaks),
+            _ => unjudged.push(leaks),
+        }
+    }
     match (killed.is_empty(), unjudged.is_empty()) {
         (false, _) => Fate::Killed(killed),
         (true, false) => Fate::Unjudged(unjudged),
