@@ -19,8 +19,8 @@ use refan_abi::{EventMask, InitFlags, MarkFlags};
 use refan_program::{Call, Program, Sysctl};
 use refan_wire::{Leak, Record};
 
-use crate::probe;
 use crate::sys::{self, sys};
+use crate::{memcg, probe};
 
 /// How long deferred work may take, in guest time. Objects that are freed after a grace period in
 /// bulk wait for 5 s (`KFREE_DRAIN_JIFFIES` in mm/slab_common.c).
@@ -60,9 +60,13 @@ impl Accounts {
         Ok(Record::Accounts { leaks })
     }
 
-    /// Holds the live objects against those at boot, after any number of programs.
+    /// Holds the live objects against those at boot, after any number of programs, and sees to it
+    /// that nothing is left of the cgroup that their memory was charged to.
     pub fn settle_objects(&self) -> Result<Record> {
-        Ok(Record::Accounts { leaks: await_none(|| Ok(differences(&self.objects, &objects()?)))? })
+        let mut leaks = await_none(|| Ok(differences(&self.objects, &objects()?)))?;
+        memcg::leave()?;
+        leaks.extend(await_none(memcg::dying)?);
+        Ok(Record::Accounts { leaks })
     }
 }
 

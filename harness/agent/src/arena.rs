@@ -9,6 +9,10 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use anyhow::Result;
+
+use crate::memory::{self, PAGE};
+
 /// Virtual size. A page costs memory only once it is touched.
 const SIZE: usize = 128 << 20;
 
@@ -42,6 +46,16 @@ impl Arena {
     /// has ended.
     pub unsafe fn reset(&self, mark: usize) {
         self.used.store(mark, Ordering::Release);
+    }
+
+    /// Gives the memory behind its end back to the kernel.
+    ///
+    /// # Safety
+    /// No other process shares the memory.
+    pub unsafe fn give_back(&self) -> Result<()> {
+        let used = self.mark().next_multiple_of(PAGE);
+        // SAFETY: `used` is at most SIZE, a multiple of a page; nothing behind it is handed out.
+        unsafe { memory::give_back(MEMORY.0.get().cast::<u8>().add(used), SIZE - used) }
     }
 
     /// The offset behind a block, if it is one of this arena.

@@ -15,6 +15,7 @@ pub mod kcov;
 pub mod kmemleak;
 pub mod limits;
 pub mod log;
+pub mod memcg;
 pub mod memory;
 pub mod mutant;
 pub mod paging;

@@ -9,6 +9,7 @@ use refan_agent::faults;
 use refan_agent::init;
 use refan_agent::limits::Limits;
 use refan_agent::log::KernelLog;
+use refan_agent::memcg;
 use refan_agent::panic;
 use refan_agent::supervisor::Supervisor;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
 
 fn start() -> Result<Supervisor> {
     init::mount_all()?;
+    memcg::mount()?;
     faults::prepare()?;
     init::check_rcu()?;
     if init::timer_resolution() != 1 {

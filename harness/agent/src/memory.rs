@@ -1,10 +1,24 @@
-//! Memory that ends where a call does not expect it.
+//! Memory of the agent as the kernel sees it.
+
+use anyhow::{Result, ensure};
 
 use crate::sys::sys;
 
-const PAGE: usize = 4096;
+/// Bytes of a page.
+pub const PAGE: usize = 4096;
 
-/// Bytes behind the last of which is no memory. What a killed task leaves of it stays mapped.
+/// Gives anonymous memory back to the kernel: it reads as zeros until it is written again.
+///
+/// # Safety
+/// The range is the caller's, begins and ends at a page's bounds, and nobody needs what it holds.
+pub unsafe fn give_back(start: *mut u8, len: usize) -> Result<()> {
+    // SAFETY: the caller's promise.
+    let result = unsafe { sys!(libc::SYS_madvise, start, len, libc::MADV_DONTNEED) };
+    ensure!(result == 0, "giving {len} bytes of memory back: madvise returned {result}");
+    Ok(())
+}
+
+/// Bytes behind the last of which is no memory, where a call does not expect it. What a killed task leaves of it stays mapped.
 pub struct EndingMemory {
     base: usize,
     mapped: usize,

@@ -3,7 +3,10 @@
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
 
+use anyhow::Result;
 use refan_program::{Program, Task};
+
+use crate::memory;
 
 /// Bytes of one. Only pages that are touched cost memory.
 const SIZE: usize = 256 << 10;
@@ -31,6 +34,15 @@ impl Stack {
     /// A task's, of a valid program.
     pub fn of_task(task: Task) -> Self {
         Self(usize::from(task.0).min(Program::MAX_TASKS - 1))
+    }
+
+    /// Gives the memory of all of them back to the kernel.
+    ///
+    /// # Safety
+    /// No process runs on one.
+    pub unsafe fn give_all_back() -> Result<()> {
+        // SAFETY: the whole area, which nobody uses.
+        unsafe { memory::give_back(MEMORY.0.get().cast(), size_of::<Memory>()) }
     }
 
     /// Its upper end, where it begins.

@@ -13,7 +13,7 @@ use crate::executor::{self, Leavings};
 use crate::limits::Limits;
 use crate::log::KernelLog;
 use crate::stack::Stack;
-use crate::{init, kmemleak, mutant, probe, sys, task};
+use crate::{init, kmemleak, memcg, mutant, probe, sys, task};
 
 /// What PID 1 works with.
 pub struct Supervisor {
@@ -101,6 +101,10 @@ impl Supervisor {
 
     /// Has a program run by a process of its own, the coordinator, and waits for its end.
     fn run(&self, order: Order<'_>) -> Leavings {
+        if let Err(error) = memcg::enter() {
+            self.broken(format!("{error:#}"));
+            return Leavings::None;
+        }
         let argument = (&raw const order).cast_mut().cast();
         // SAFETY: the order lives until the coordinator has ended, which this function waits for;
         // meanwhile PID 1 does nothing else, so the coordinator has the thread-local area alone.
