@@ -23,13 +23,13 @@ pub fn mount(at: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use refan_program::{Path as ProgramPath, PathKind};
+    use refan_program::{Inode, PathKind};
 
     #[test]
     fn the_image_holds_the_files() {
         // Superblock at 1024, its magic number at byte 56 (Documentation/filesystems/ext4).
         assert_eq!(IMAGE[1024 + 56..1024 + 58], [0x53, 0xef]);
-        for path in ProgramPath::all().filter(|path| path.kind == PathKind::Ext) {
+        for path in Inode::all().filter(|path| path.kind() == PathKind::Ext) {
             let contents = path.contents().expect("a file with contents");
             assert!(IMAGE.windows(contents.len()).any(|bytes| bytes == contents), "{path}");
         }

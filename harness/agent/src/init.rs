@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use refan_program::Mount;
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
@@ -28,8 +29,7 @@ pub fn mount_all() -> Result<()> {
             mounted => mounted.with_context(doing)?,
         }
     }
-    make_folder(files::TMPFS)?;
-    make_folder(files::EXT4)
+    Mount::ALL.map(Mount::location).into_iter().try_for_each(make_folder)
 }
 
 fn make_folder(path: &str) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Accesses: which events an open, exec, read or write raises, and in what order (A1, A2).
 
 use refan_abi::{Errno, EventMask, OpenFlags};
-use refan_program::{Path, PathKind, Rule, Task};
+use refan_program::{Inode, Path, PathKind, Rule, Task};
 
 use crate::context::Context;
 use crate::rules::{A1, F1, MAINLINE, Q8};
@@ -154,6 +154,9 @@ impl State {
         path: Path,
         flags: OpenFlags,
     ) -> Result<(), Stop> {
+        if path.kind == PathKind::Symlink {
+            return self.open_link(cx, task, Target::Path(path), flags);
+        }
         let is_dir = path.kind == PathKind::Dir;
         let handle = flags.contains(OpenFlags::O_PATH);
         let writes = !(flags & OpenFlags::ACCMODE).is_empty();
@@ -198,7 +201,7 @@ impl State {
         if handle {
             return self.open_handle(cx, task, Target::Path(path), flags);
         }
-        if is_writing(flags) && self.is_run(path) {
+        if is_writing(flags) && self.is_run(path.inode()) {
             return self.finish(cx, task, MAINLINE, &fail(Errno::ETXTBSY));
         }
         self.ask_to_open(cx, task, path, flags, false)
@@ -293,7 +296,7 @@ impl State {
                 self.after(cx, task, Then::Opened(opening), None)
             }
             Then::Opened(opening) if opening.exec => {
-                if opening.denies_writers() && self.has_writers(opening.path) {
+                if opening.denies_writers() && self.has_writers(opening.path.inode()) {
                     let allowed = [Allowed::Errno(Errno::ETXTBSY)];
                     return self.finish(cx, task, rule, &allowed);
                 }
@@ -335,14 +338,14 @@ impl State {
             let mask = EventMask::ACCESS_PERM;
             return self.goes_on(cx, task, Next::Raise { mask, path, range: None, then });
         }
-        let is_whole = self.is_executable(opening.path)?;
+        let is_whole = self.is_executable(opening.path.inode())?;
         let rule = self.task(task).call.as_ref().map_or(A1, |call| call.rule);
         if !is_whole {
             return self.finish(cx, task, rule, &[Allowed::Errno(Errno::ENOEXEC)]);
         }
         if opening.path.kind == PathKind::Waiter {
             if opening.denies_writers() {
-                self.task_mut(task).runs = Some(opening.path);
+                self.task_mut(task).runs = Some(opening.path.inode());
             }
             return self.goes_on(cx, task, Next::Exec);
         }
@@ -352,16 +355,16 @@ impl State {
 
     /// Whether the file is the executable that it was at first, and not something of no format that
     /// the kernel knows (`load_elf_binary`, `load_script`).
-    fn is_executable(&self, path: Path) -> Result<bool, Stop> {
+    fn is_executable(&self, inode: Inode) -> Result<bool, Stop> {
         const ELF_HEADER_LEN: usize = 64;
-        let (first, now) = (path.contents().unwrap_or_default(), self.contents(path));
+        let (first, now) = (inode.contents().unwrap_or_default(), self.contents(inode));
         let now = now.unwrap_or_default();
         if now.starts_with(&first) {
             return Ok(true);
         }
         let is_elf = now.len() >= ELF_HEADER_LEN && now[..4] == first[..4];
         if is_elf || now.starts_with(b"#!") {
-            let why = format!("{path} is executed, which is a part of what it was");
+            let why = format!("{inode} is executed, which is a part of what it was");
             return Err(Stop::Unjudgeable(why));
         }
         Ok(false)
@@ -378,7 +381,7 @@ impl State {
         // do_dentry_open(), and handle_truncate() of fs/namei.c behind it.
         let error = if flags.contains(DIRECT) && path.kind == PathKind::Dir {
             Some(Errno::EINVAL)
-        } else if flags.contains(OpenFlags::O_TRUNC) && self.is_run(path) {
+        } else if flags.contains(OpenFlags::O_TRUNC) && self.is_run(path.inode()) {
             Some(Errno::ETXTBSY)
         } else {
             None
@@ -388,7 +391,7 @@ impl State {
         }
         let back = cx.returns(self, task, rule, &[Allowed::Fd])?;
         if flags.contains(OpenFlags::O_TRUNC) {
-            self.written.insert(path, Vec::new());
+            self.written.insert(path.inode(), Vec::new());
             self.modified(path, false);
         }
         let dropped = OpenFlags::O_CREAT
@@ -576,19 +579,21 @@ impl State {
 
     /// Whether somebody has the file open for writing, or is about to: `do_dentry_open` counts a
     /// writer before it asks (`inode_is_open_for_write`).
-    pub(crate) fn has_writers(&self, path: Path) -> bool {
+    pub(crate) fn has_writers(&self, inode: Inode) -> bool {
         let open = self.files.values().any(|file| {
-            matches!(file.kind, FileKind::File { path: of, .. } if of == path) && file.writable()
+            matches!(file.kind, FileKind::File { path, .. } if path.inode() == inode)
+                && file.writable()
         });
-        open || self
-            .openings()
-            .any(|opening| opening.path == path && !opening.exec && is_writing(opening.flags))
+        open || self.openings().any(|opening| {
+            opening.path.inode() == inode && !opening.exec && is_writing(opening.flags)
+        })
     }
 
     /// Whether somebody writes to a file whose executor waits to be let through.
     pub(crate) fn keeps_off(&self, file: &OpenFile) -> bool {
         let FileKind::File { path, .. } = file.kind else { return false };
-        file.writable() && self.openings().any(|opening| opening.exec && opening.path == path)
+        file.writable()
+            && self.openings().any(|opening| opening.exec && opening.path.inode() == path.inode())
     }
 
     fn openings(&self) -> impl Iterator<Item = &Opening> {
@@ -681,14 +686,14 @@ impl State {
         let moved = match what {
             Direction::List => return self.finish(cx, task, rule, &[Allowed::Value(0)]),
             Direction::Truncate { size } | Direction::Allocate { size } => {
-                let Some(mut contents) = self.contents(path) else {
+                let Some(mut contents) = self.contents(path.inode()) else {
                     return Err(Stop::Unjudgeable(format!("{path} is written to")));
                 };
                 let truncates = matches!(what, Direction::Truncate { .. });
                 if truncates || contents.len() < size as usize {
                     contents.resize(size as usize, 0);
                 }
-                self.written.insert(path, contents);
+                self.written.insert(path.inode(), contents);
                 // do_truncate() tells of the inode, vfs_fallocate() of the file.
                 if truncates || raises != Raises::Nothing {
                     self.modified(path, !truncates);
@@ -700,7 +705,7 @@ impl State {
                     Direction::Read(buffer) => buffer.good,
                     _ => size,
                 };
-                let expected = self.contents(path).map(|contents| {
+                let expected = self.contents(path.inode()).map(|contents| {
                     let from = usize::try_from(pos).unwrap_or(usize::MAX).min(contents.len());
                     let to = from.saturating_add(size as usize).min(contents.len());
                     contents[from..to].to_vec()
@@ -751,7 +756,7 @@ impl State {
                     .files
                     .get(&file)
                     .is_some_and(|open| open.status.contains(OpenFlags::O_APPEND));
-                let Some(mut contents) = self.contents(path) else {
+                let Some(mut contents) = self.contents(path.inode()) else {
                     return Err(Stop::Unjudgeable(format!("{path} is written to")));
                 };
                 let pos = usize::try_from(pos).unwrap_or(usize::MAX);
@@ -760,7 +765,7 @@ impl State {
                     contents.resize(from + bytes.len(), 0);
                 }
                 contents[from..from + bytes.len()].copy_from_slice(&bytes);
-                self.written.insert(path, contents);
+                self.written.insert(path.inode(), contents);
                 // A write through an event fd raises nothing at all.
                 if !bytes.is_empty() && raises != Raises::Nothing {
                     self.modified(path, true);

@@ -10,6 +10,7 @@ use refan_program::{Bind, Call, Fd, PathKind, Rule, Sysctl, Task};
 use crate::access::{DIRECT, Direction, contradicts_itself};
 use crate::context::Context;
 use crate::group::{Class, Init};
+use crate::lookup;
 use crate::rules::{A1, C1, C2, C4, C5, C6, I1, MAINLINE, Q1, Q2, Q3, Q5, Q6, R3, R4, S1, S2};
 use crate::state::{
     Answer, At, Buffer, Closed, FileKind, FileNo, GroupNo, Life, Next, Reading, Running, State,
@@ -108,7 +109,8 @@ impl State {
             }
             Call::FanotifyMark { group, flags, mask, path } => {
                 let group = number(group);
-                let (rule, allowed) = self.mark(task, group, *flags, *mask, *path);
+                let path = lookup::marked(*path, *flags);
+                let (rule, allowed) = self.mark(task, group, *flags, *mask, path);
                 self.finish(cx, task, rule, &allowed)
             }
             Call::OpenQueue { control } => self.open_queue(cx, task, number(control), Q2),
@@ -178,11 +180,11 @@ impl State {
             Call::Reopen { fd, flags } => self.reopen(cx, task, number(fd), *flags),
             Call::Open { path, flags } => {
                 self.set_rule(task, A1);
-                self.open(cx, task, *path, *flags)
+                self.open(cx, task, lookup::opened(*path, *flags), *flags)
             }
             Call::Exec { path } => {
                 self.set_rule(task, A1);
-                self.exec(cx, task, *path)
+                self.exec(cx, task, lookup::executed(*path))
             }
             Call::UnshareUser => {
                 // Whoever is in a namespace in which its user has no number can make no further one,
@@ -861,7 +863,7 @@ impl State {
             Some(FileKind::File { path, .. }) if path.kind == PathKind::Dir => {
                 fail(MAINLINE, Errno::ENOTTY)
             }
-            Some(FileKind::File { path, pos, .. }) => match self.contents(*path) {
+            Some(FileKind::File { path, pos, .. }) => match self.contents(path.inode()) {
                 None => (MAINLINE, Allowed::Any),
                 // file_ioctl() of fs/ioctl.c puts the difference into an int.
                 Some(bytes) => (MAINLINE, Allowed::Value(bytes.len() as i64 - *pos as i64)),
@@ -947,33 +949,31 @@ impl State {
     }
 
     fn readlink(&mut self, cx: &mut Context<'_>, task: Task, fd: i32) -> Result<(), Stop> {
-        let (rule, whole, end) = match self.file(task, fd).map(|(_, file)| &file.kind) {
+        let (rule, name) = match self.file(task, fd).map(|(_, file)| &file.kind) {
             None => {
                 let allowed = [Allowed::Errno(Errno::ENOENT)];
                 return self.finish(cx, task, MAINLINE, &allowed);
             }
             Some(FileKind::Pidfd | FileKind::Socket) => return self.any(cx, task),
-            Some(FileKind::Control(_)) => (C4, true, GROUP_NAME.to_owned()),
-            Some(FileKind::Classic(_)) => (MAINLINE, true, GROUP_NAME.to_owned()),
-            Some(FileKind::Queue(_)) => (Q3, true, QUEUE_NAME.to_owned()),
-            // Where the file system is mounted is the agent's matter.
+            Some(FileKind::Control(_)) => (C4, GROUP_NAME.to_owned()),
+            Some(FileKind::Classic(_)) => (MAINLINE, GROUP_NAME.to_owned()),
+            Some(FileKind::Queue(_)) => (Q3, QUEUE_NAME.to_owned()),
             Some(FileKind::File { path, .. } | FileKind::Handle(Target::Path(path))) => {
-                (MAINLINE, false, format!("/{path}"))
+                (MAINLINE, path.location())
             }
             Some(FileKind::Handle(Target::Group(SOCKET_NAME) | Target::Link)) => {
                 return self.any(cx, task);
             }
-            Some(FileKind::Handle(Target::Group(name))) => (C6, true, (*name).to_owned()),
+            Some(FileKind::Handle(Target::Group(name))) => (C6, (*name).to_owned()),
         };
-        self.foresee(cx, task, end.len() as i64, Seen::Text(end.clone()));
+        self.foresee(cx, task, name.len() as i64, Seen::Text(name.clone()));
         let back = cx.returns(self, task, rule, &[Allowed::Any])?;
         let text = match &back.data {
             Seen::Text(text) => text.as_str(),
             _ => "",
         };
-        let fits = if whole { text == end } else { text.ends_with(&end) };
-        if !fits || back.value != text.len() as i64 {
-            return Err(cx.broken(rule, end, format!("{text:?}")));
+        if text != name || back.value != text.len() as i64 {
+            return Err(cx.broken(rule, name, format!("{text:?}")));
         }
         self.leave(cx, task)
     }
@@ -995,7 +995,7 @@ impl State {
                 return self.finish(cx, task, MAINLINE, &fail(Errno::EMFILE));
             }
             None => return self.finish(cx, task, MAINLINE, &fail(Errno::ENOENT)),
-            Some(_) if flags.contains(OpenFlags::O_NOFOLLOW) || is_exclusive(flags) => Target::Link,
+            Some(_) if !lookup::follows(flags) => Target::Link,
             Some(FileKind::Pidfd) => {
                 return Err(Stop::Unjudgeable("a pidfd is opened anew".to_owned()));
             }
@@ -1011,15 +1011,16 @@ impl State {
                 self.open(cx, task, path, flags)
             }
             Target::Group(name) => self.reopen_group(cx, task, name, flags),
-            Target::Link => self.reopen_link(cx, task, flags),
+            Target::Link => self.open_link(cx, task, target, flags),
         }
     }
 
     /// The symbolic link itself is opened: `do_open` and `may_open` of fs/namei.c.
-    fn reopen_link(
+    pub(crate) fn open_link(
         &mut self,
         cx: &mut Context<'_>,
         task: Task,
+        link: Target,
         flags: OpenFlags,
     ) -> Result<(), Stop> {
         let handle = flags.contains(OpenFlags::O_PATH);
@@ -1027,12 +1028,12 @@ impl State {
             Errno::EINVAL
         } else if self.fds_left(task) == Some(0) {
             Errno::EMFILE
-        } else if is_exclusive(flags) {
+        } else if lookup::is_exclusive(flags) {
             Errno::EEXIST
         } else if flags.contains(OpenFlags::O_DIRECTORY) {
             Errno::ENOTDIR
         } else if handle {
-            return self.open_handle(cx, task, Target::Link, flags);
+            return self.open_handle(cx, task, link, flags);
         } else {
             Errno::ELOOP
         };
@@ -1094,12 +1095,6 @@ impl State {
         }
         self.finish(cx, task, MAINLINE, &[Allowed::Value(0)])
     }
-}
-
-/// Whether nothing may be there yet: what has `O_EXCL` follows no link (`build_open_flags` in
-/// fs/open.c).
-fn is_exclusive(flags: OpenFlags) -> bool {
-    flags.contains(OpenFlags::O_CREAT | OpenFlags::O_EXCL) && !flags.contains(OpenFlags::O_PATH)
 }
 
 fn poll_text(value: i64) -> String {

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use refan_program::{Path, Program, Rule, Task};
+use refan_program::{Inode, Program, Rule, Task};
 
 use crate::violation::{Allowed, either, returned};
 use crate::{Kernel, Observation, Return, Seen, Stop, Violation, observe::End, state::State};
@@ -142,9 +142,9 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The inode number of a path.
-    pub(crate) fn inode(&self, path: Path) -> Option<u64> {
-        self.kernel.inodes.get(&path).copied()
+    /// The number of an inode.
+    pub(crate) fn number_of(&self, inode: Inode) -> Option<u64> {
+        self.kernel.inodes.get(&inode).copied()
     }
 
     /// How the task was seen instead of a return: for messages.

@@ -173,8 +173,8 @@ fn event_text(
     });
     let new = seen.started.iter().find(|(_, of)| *of == pid).map(|(task, _)| *task);
     let mut text = mask_text(event.event.mask);
-    if let Object::Path(path) = event.object {
-        text += &format!(" {path}");
+    if let Object::File(inode) = event.object {
+        text += &format!(" {inode}");
     }
     match new.or(earlier) {
         Some(task) => text + " by " + program.task_name(task),

@@ -73,8 +73,8 @@ fn mark_line(cx: &Context<'_>, mark: &Mark) -> String {
     flags.set(MarkFlags::EVICTABLE, mark.evictable);
     flags.set(MarkFlags::IGNORE, mark.ignore_flags);
     let place = match mark.on {
-        On::Inode(path) => match cx.inode(path) {
-            Some(inode) => format!("ino:{inode:x} sdev:*"),
+        On::Inode(inode) => match cx.number_of(inode) {
+            Some(number) => format!("ino:{number:x} sdev:*"),
             None => "ino:* sdev:*".to_owned(),
         },
         On::Mount(_) => "mnt_id:*".to_owned(),

@@ -8,10 +8,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use refan_abi::{Errno, METADATA_LEN, MarkFlags, OpenFlags};
-use refan_program::{Bind, Call, Fd, Path, PathKind, Task, Var};
+use refan_program::{Bind, Call, Fd, Inode, Path, PathKind, Task, Var};
 
 use crate::access::{Then, is_writing};
 use crate::explore::Scene;
+use crate::lookup;
 use crate::mark::heard;
 use crate::read::{events_of, pidfd_of};
 use crate::state::{At, EventNo, FileKind, FileNo, GroupNo, Life, Next, Reading, State, Transit};
@@ -22,7 +23,7 @@ use crate::{Object, Return, Seen};
 enum Resource {
     /// The marks on a file, or those that stand where accesses to many files meet them, of groups
     /// that have not stopped; with their ignore masks.
-    Marks(Option<Path>),
+    Marks(Option<Inode>),
     /// The masks of files, which marks of stopped groups are part of until they are removed.
     Masks,
     /// Which walks stand where they may have pinned a mark of the group.
@@ -45,7 +46,7 @@ enum Resource {
     Status(FileNo),
     Position(FileNo),
     /// What a file holds, who writes to it and who executes it.
-    Content(Path),
+    Content(Inode),
     /// A task that may be killed.
     Victim(Task),
 }
@@ -268,7 +269,8 @@ impl<'a> Footprints<'a> {
                 _ => None,
             },
             Call::Open { path, flags } => {
-                let known = Known::File { path: *path, writable: is_writing(*flags) };
+                let path = lookup::opened(*path, *flags);
+                let known = Known::File { path, writable: is_writing(*flags) };
                 Some(Entry { known, file: None })
             }
             Call::FanotifyMark { flags, .. } => {
@@ -356,7 +358,8 @@ impl<'a> Footprints<'a> {
         let Some(Seen::Events(events)) = self.back(step).map(|back| &back.data) else { return };
         for seen in events {
             let known = match seen.object {
-                Object::Path(path) => Known::File { path, writable },
+                // Its fd raises nothing, so it does not matter which mount it came through.
+                Object::File(inode) => Known::File { path: inode.path(), writable },
                 _ => Known::Other,
             };
             let entry = Entry { known, file: None };
@@ -395,6 +398,7 @@ impl<'a> Footprints<'a> {
         match call {
             Call::FanotifyInit { .. } => self.writes(&[Resource::Groups]).into(),
             Call::FanotifyMark { path, flags, .. } => {
+                let path = lookup::marked(*path, *flags);
                 let everywhere = MarkFlags::MOUNT | MarkFlags::FILESYSTEM | MarkFlags::FLUSH;
                 let alone = !flags.intersects(everywhere)
                     && path.kind != PathKind::Dir
@@ -402,16 +406,16 @@ impl<'a> Footprints<'a> {
                 let print = match known {
                     Some(Known::Control(group) | Known::Classic(group)) if !failed => {
                         let marks = if alone {
-                            self.writes(&[Resource::Marks(Some(*path))])
+                            self.writes(&[Resource::Marks(Some(path.inode()))])
                                 .with(self.reads(&[Resource::Marks(None)]))
                         } else {
                             self.writes(&[Resource::Marks(None), Resource::Masks])
                         };
                         marks.with(self.writes(&[Resource::Pins(group)]))
                     }
-                    _ => self.marks(*path),
+                    _ => self.marks(path),
                 };
-                print.with(self.reads(&[Resource::Content(*path)])).into()
+                print.with(self.reads(&[Resource::Content(path.inode())])).into()
             }
             Call::OpenQueue { .. } => match known {
                 Some(Known::Control(group)) if failed => self.reads(&[Resource::Slot(group)]),
@@ -447,7 +451,8 @@ impl<'a> Footprints<'a> {
                 Some(Known::Queue(group) | Known::Classic(group)) => self.looking(group),
                 Some(Known::File { path, .. }) => {
                     let position = file.map(|file| self.reads(&[Resource::Position(file)]));
-                    self.reads(&[Resource::Content(path)]).with(position.unwrap_or_default())
+                    self.reads(&[Resource::Content(path.inode())])
+                        .with(position.unwrap_or_default())
                 }
                 _ => nothing,
             }
@@ -461,9 +466,9 @@ impl<'a> Footprints<'a> {
             Call::Fdinfo { .. } => self.all_marks().into(),
             Call::Open { path, flags } => {
                 let writes = is_writing(*flags) || flags.contains(OpenFlags::O_TRUNC);
-                self.access(*path, writes, task)
+                self.access(lookup::opened(*path, *flags), writes, task)
             }
-            Call::Exec { path } => self.access(*path, false, task),
+            Call::Exec { path } => self.access(lookup::executed(*path), false, task),
             Call::Kill { task } => self.writes(&[Resource::Victim(*task)]).into(),
             Call::Exit => self.exits.get(&task).copied().unwrap_or(Footprint::ALL).into(),
             _ => nothing.into(),
@@ -581,22 +586,22 @@ impl<'a> Footprints<'a> {
 
     /// Something depends on the marks that an access to the file meets.
     fn marks(&self, path: Path) -> Footprint {
-        self.reads(&[Resource::Marks(Some(path)), Resource::Marks(None)])
+        self.reads(&[Resource::Marks(Some(path.inode())), Resource::Marks(None)])
     }
 
     /// Something depends on all marks.
     fn all_marks(&self) -> Footprint {
-        Path::all().fold(self.reads(&[Resource::Marks(None), Resource::Masks]), |print, path| {
-            print.with(self.reads(&[Resource::Marks(Some(path))]))
+        Inode::all().fold(self.reads(&[Resource::Marks(None), Resource::Masks]), |print, inode| {
+            print.with(self.reads(&[Resource::Marks(Some(inode))]))
         })
     }
 
     fn content(&self, path: Path, writes: bool) -> Footprint {
         if writes {
             // Ignore masks that do not survive it go.
-            self.writes(&[Resource::Content(path), Resource::Marks(None), Resource::Masks])
+            self.writes(&[Resource::Content(path.inode()), Resource::Marks(None), Resource::Masks])
         } else {
-            self.reads(&[Resource::Content(path)])
+            self.reads(&[Resource::Content(path.inode())])
         }
     }
 
@@ -674,7 +679,9 @@ impl<'a> Footprints<'a> {
         match (entry.file, entry.known) {
             _ if !self.can_be_last(entry) => Footprint::default(),
             (_, Known::Unknown) => Footprint::ALL,
-            (_, Known::File { path, writable: true }) => self.writes(&[Resource::Content(path)]),
+            (_, Known::File { path, writable: true }) => {
+                self.writes(&[Resource::Content(path.inode())])
+            }
             (Some(file), _) => self.writes(&[Resource::Last(file)]),
             (None, _) => Footprint::default(),
         }

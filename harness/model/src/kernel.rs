@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use refan_abi::ApiValues;
-use refan_program::Path;
+use refan_program::Inode;
 
 /// The kernel under test and the files that a program finds on it.
 #[derive(Clone, Debug)]
@@ -12,6 +12,6 @@ pub struct Kernel {
     pub api: ApiValues,
     /// Whether the kernel has the feature.
     pub restartable: bool,
-    /// Inode numbers of the paths, as far as they are known.
-    pub inodes: BTreeMap<Path, u64>,
+    /// Inode numbers of the files, as far as they are known.
+    pub inodes: BTreeMap<Inode, u64>,
 }

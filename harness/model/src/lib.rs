@@ -19,6 +19,7 @@ mod footprint;
 mod group;
 mod history;
 mod kernel;
+mod lookup;
 mod mark;
 mod model;
 mod observe;

@@ -3,7 +3,7 @@
 //! The order of the checks is that of `do_fanotify_mark` in fs/notify/fanotify/fanotify_user.c.
 
 use refan_abi::{Errno, EventMask, InitFlags, MarkFlags};
-use refan_program::{Path, PathKind, Rule, Task};
+use refan_program::{Inode, Mount, Path, PathKind, Rule, Task};
 
 use crate::group::Class;
 use crate::rules::{C3, M1, M2, M3, M4, MAINLINE};
@@ -13,8 +13,8 @@ use crate::violation::Allowed;
 /// What a mark stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum On {
-    Inode(Path),
-    Mount(FileSystem),
+    Inode(Inode),
+    Mount(Mount),
     Super(FileSystem),
 }
 
@@ -134,17 +134,19 @@ fn applies(mask: EventMask, is_dir: bool, heard: Heard) -> bool {
 }
 
 /// The directory that holds a file, if marks can stand on it.
-pub(crate) fn parent_of(path: Path) -> Option<Path> {
-    (path.kind == PathKind::Child).then_some(Path { kind: PathKind::Dir, index: path.index })
+pub(crate) fn parent_of(path: Path) -> Option<Inode> {
+    let parent = Path { kind: PathKind::Dir, index: path.index };
+    (path.kind == PathKind::Child).then_some(parent.inode())
 }
 
 /// From where, if at all, a mark on `on` hears of an access to `path`.
 pub(crate) fn heard(on: On, path: Path, with_parent: bool) -> Option<Heard> {
     match on {
-        On::Inode(inode) if inode == path => Some(Heard::Directly),
+        On::Inode(inode) if inode == path.inode() => Some(Heard::Directly),
         On::Inode(inode) if with_parent && parent_of(path) == Some(inode) => Some(Heard::AsParent),
         On::Inode(_) => None,
-        On::Mount(fs) | On::Super(fs) => (FileSystem::of(path) == fs).then_some(Heard::Directly),
+        On::Mount(mount) => (path.mount() == mount).then_some(Heard::Directly),
+        On::Super(fs) => (FileSystem::of(path) == fs).then_some(Heard::Directly),
     }
 }
 
@@ -213,8 +215,8 @@ impl State {
         let command = flags & COMMAND;
         let ignore = flags & IGNORE;
         let on = match (flags.contains(MarkFlags::MOUNT), flags.contains(MarkFlags::FILESYSTEM)) {
-            (false, false) => Some(On::Inode(path)),
-            (true, false) => Some(On::Mount(FileSystem::of(path))),
+            (false, false) => Some(On::Inode(path.inode())),
+            (true, false) => Some(On::Mount(path.mount())),
             (false, true) => Some(On::Super(FileSystem::of(path))),
             // FAN_MARK_MNTNS
             (true, true) => None,
@@ -252,7 +254,7 @@ impl State {
         let mixed = of.restartable
             && command != MarkFlags::FLUSH
             && !(given - EventMask::PERM - EventMask::FLAGS).is_empty();
-        let forbidden = on != Some(On::Inode(path)) && !may;
+        let forbidden = !matches!(on, Some(On::Inode(_))) && !may;
         if mixed {
             let errors = [Errno::EINVAL, Errno::EPERM];
             let errors = &errors[..1 + usize::from(forbidden)];
@@ -317,7 +319,7 @@ impl State {
             if ignore == MarkFlags::IGNORE && (!is_inode || is_dir) {
                 return fail(rule, if is_inode { Errno::EISDIR } else { Errno::EINVAL });
             }
-            if is_inode && self.has_writers(path) {
+            if is_inode && self.has_writers(path.inode()) {
                 return (rule, vec![Allowed::Value(0)]);
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use refan_abi::Event;
-use refan_program::{Path, Task};
+use refan_program::{Inode, Task};
 
 /// Everything that happened from the start of a step or block until nothing ran any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub enum Object {
     /// It has no fd.
     None,
     /// A file of the program.
-    Path(Path),
+    File(Inode),
     /// Another file.
     Foreign,
 }

@@ -66,7 +66,7 @@ impl Due {
     fn text(&self, cx: &Context<'_>, by: Option<Task>) -> String {
         let mut text = mask_text(self.mask);
         if let Some(path) = self.path {
-            text += &format!(" {path}");
+            text += &format!(" {}", path.inode());
         }
         if let Some(task) = by {
             text += &format!(" by {}", cx.name(task));
@@ -79,7 +79,7 @@ impl Due {
 fn seen_text(state: &State, cx: &Context<'_>, seen: &SeenEvent) -> String {
     let mut text = mask_text(seen.event.mask);
     match seen.object {
-        Object::Path(path) => text += &format!(" {path}"),
+        Object::File(inode) => text += &format!(" {inode}"),
         Object::Foreign => text += " of a file that is none of the program's",
         Object::None => text += " without an fd",
     }
@@ -391,7 +391,7 @@ impl State {
         let is_busy = has_fd
             && !no_file
             && is_writing(self.group(group).event_flags)
-            && self.is_run(event.path);
+            && self.is_run(event.path.inode());
         if is_busy && !reports_errors {
             self.answer(number, Answer::deny(Errno::EPERM, Q7));
             return Taken::Busy;
@@ -607,7 +607,7 @@ impl State {
             info: pidfd.into_iter().chain(range).collect(),
         };
         let object = match due.path {
-            Some(path) if fd >= 0 => Object::Path(path),
+            Some(path) if fd >= 0 => Object::File(path.inode()),
             _ => Object::None,
         };
         SeenEvent { event, object }
@@ -662,7 +662,8 @@ impl State {
             }
             _ => {}
         }
-        if due.fd == DueFd::New && seen.object != due.path.map_or(Object::None, Object::Path) {
+        let object = due.path.map_or(Object::None, |path| Object::File(path.inode()));
+        if due.fd == DueFd::New && seen.object != object {
             return Some((kept, "the event fd is open on it".to_owned()));
         }
         let pidfd = pidfd_of(seen);
@@ -690,7 +691,7 @@ impl State {
             Unread::Event(number) => self.events.get(&number).is_some_and(|event| {
                 event.mask == seen.event.mask
                     && self.task(number.0).pid == seen.event.pid
-                    && (seen.event.fd < 0 || seen.object == Object::Path(event.path))
+                    && (seen.event.fd < 0 || seen.object == Object::File(event.path.inode()))
             }),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use refan_abi::{Errno, EventMask, OpenFlags};
-use refan_program::{Path, PathKind, Rule, Task};
+use refan_program::{Inode, Mount, Path, Rule, Task};
 
 use crate::access::Then;
 use crate::group::Group;
@@ -24,7 +24,7 @@ pub(crate) struct EventNo(pub Task);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct GroupNo(pub usize);
 
-/// A file system of the program. Each has one mount.
+/// A file system of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum FileSystem {
     /// It raises no `PRE_ACCESS`.
@@ -35,7 +35,10 @@ pub(crate) enum FileSystem {
 
 impl FileSystem {
     pub(crate) fn of(path: Path) -> Self {
-        if path.kind == PathKind::Ext { Self::Ext4 } else { Self::Tmpfs }
+        match path.mount() {
+            Mount::Tmpfs | Mount::Second => Self::Tmpfs,
+            Mount::Ext4 => Self::Ext4,
+        }
     }
 }
 
@@ -49,7 +52,7 @@ pub(crate) struct State {
     /// What the program's variables hold.
     pub vars: Vec<i32>,
     /// What the files hold that were written to.
-    pub written: BTreeMap<Path, Vec<u8>>,
+    pub written: BTreeMap<Inode, Vec<u8>>,
     pub limits: Limits,
     /// Marks that were removed whole while an accessor's walk stood on their object.
     pub lingering: Vec<Lingering>,
@@ -144,7 +147,7 @@ pub(crate) struct TaskState {
     pub fault_is_spent: bool,
     pub call: Option<Running>,
     /// The file that it executes and that nobody may open for writing meanwhile.
-    pub runs: Option<Path>,
+    pub runs: Option<Inode>,
     /// A SIGKILL is on its way to it.
     pub killed: bool,
     /// How many open file descriptions it has made.
@@ -475,8 +478,8 @@ impl State {
     }
 
     /// Whether somebody executes the file and keeps writers off (`deny_write_access`).
-    pub(crate) fn is_run(&self, path: Path) -> bool {
-        self.tasks.iter().any(|task| task.runs == Some(path))
+    pub(crate) fn is_run(&self, inode: Inode) -> bool {
+        self.tasks.iter().any(|task| task.runs == Some(inode))
     }
 
     /// Whether the task is in no call, nor in its exit.
@@ -485,8 +488,8 @@ impl State {
     }
 
     /// What the file holds, if that is known.
-    pub(crate) fn contents(&self, path: Path) -> Option<Vec<u8>> {
-        self.written.get(&path).cloned().or_else(|| path.contents())
+    pub(crate) fn contents(&self, inode: Inode) -> Option<Vec<u8>> {
+        self.written.get(&inode).cloned().or_else(|| inode.contents())
     }
 
     /// Adds an open file description without fds, made by the task.

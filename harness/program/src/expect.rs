@@ -2,7 +2,7 @@
 
 use refan_abi::{Errno, EventMask, FdFlags, OpenFlags, PollFlags};
 
-use crate::{Path, Task};
+use crate::{Inode, Task};
 
 /// An expectation, `-> …` behind a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +35,8 @@ pub struct EventPattern {
     pub mask: EventMask,
     /// `fd EMFILE`: in place of an fd the event has this error.
     pub error: Option<Errno>,
-    /// The object.
-    pub path: Option<Path>,
+    /// The file, whatever the way by which it was accessed.
+    pub path: Option<Inode>,
     /// `by a`: who is waiting.
     pub by: Option<Task>,
 }

@@ -19,7 +19,7 @@ mod valid;
 pub use binary::DecodeError;
 pub use call::{Call, Facility, Fd, Sysctl};
 pub use expect::{EventPattern, Expect};
-pub use path::{Path, PathKind};
+pub use path::{Inode, Mount, Path, PathKind};
 pub use program::{Bind, Block, Offset, Program, Start, Step, Task, Var, VarDecl, VarKind};
 pub use rule::Rule;
 pub use text::{ParseError, parse};

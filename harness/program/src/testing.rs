@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use refan_abi::{Errno, EventMask, FdFlags, OpenFlags, PollFlags};
 
 use crate::valid::{Scope, check_name};
-use crate::{Bind, EventPattern, Expect, Path, Program, Task};
+use crate::{Bind, EventPattern, Expect, Inode, Program, Task};
 
 /// Any valid program without comments, expectations and chosen names.
 pub fn bare_programs() -> impl Strategy<Value = Program> {
@@ -100,7 +100,7 @@ fn expect() -> impl Strategy<Value = Expect> {
 }
 
 fn event() -> impl Strategy<Value = EventPattern> {
-    let path = proptest::sample::select(Path::all().collect::<Vec<_>>());
+    let path = proptest::sample::select(Inode::all().collect::<Vec<_>>());
     (
         (1..=u64::MAX).prop_map(EventMask::from_bits_retain),
         proptest::option::of(errno()),

@@ -37,7 +37,7 @@ pub enum Record {
         /// When.
         at: u64,
     },
-    /// A path of the program is this file. The path is its text form.
+    /// A file of the program is this one. The path is the text form that is printed for it.
     File {
         /// `f0`.
         path: String,

@@ -140,8 +140,8 @@ impl<'a> Coordinator<'a> {
     /// Makes the steps in turn.
     fn all_steps(&mut self, files: &Files) -> Result<()> {
         self.run.record(&Record::Begin { at: sys::now() });
-        for (path, id) in files.ids()? {
-            self.run.record(&Record::File { path: path.to_string(), id });
+        for (inode, id) in files.ids()? {
+            self.run.record(&Record::File { path: inode.to_string(), id });
         }
         self.start(Task::MAIN, Origin::Main)?;
         // It says that it is there before anything is asked of it.

@@ -1,10 +1,11 @@
 //! Namespaces and file systems of a run.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result};
-use refan_program::{Path, PathKind, Program};
+use refan_program::{Inode, Mount, Path, Program};
 use refan_wire::FileId;
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::thread::UnshareFlags;
@@ -13,7 +14,9 @@ use crate::{ext4, files, task};
 
 /// The files of a run, mounted.
 pub struct Files {
-    paths: Vec<Path>,
+    inodes: BTreeSet<Inode>,
+    /// In the order in which they were made.
+    mounts: BTreeSet<Mount>,
 }
 
 impl Files {
@@ -23,41 +26,67 @@ impl Files {
         let own = UnshareFlags::NEWNS | UnshareFlags::NEWPID;
         // SAFETY: the process has no threads, and its file descriptors stay as they are.
         unsafe { rustix::thread::unshare_unsafe(own) }.context("making namespaces")?;
-        let tmpfs = c"tmpfs";
-        rustix::mount::mount(tmpfs, files::TMPFS, tmpfs, MountFlags::empty(), None)
-            .context("mounting a tmpfs")?;
         let paths = task::paths_of(program);
-        let (on_ext4, on_tmpfs): (Vec<Path>, Vec<Path>) =
-            paths.iter().partition(|path| path.kind == PathKind::Ext);
-        for path in on_tmpfs {
-            files::make(path)?;
+        let mounts = paths.iter().map(|path| path.mount()).chain([Mount::Tmpfs]).collect();
+        let files = Self { inodes: inodes_at(&paths), mounts };
+        for mount in &files.mounts {
+            make(*mount)?;
         }
-        if !on_ext4.is_empty() {
-            ext4::mount(files::EXT4)?;
+        for inode in &files.inodes {
+            // The ext4 has its files.
+            if inode.path().mount() == Mount::Tmpfs {
+                files::make(*inode)?;
+            }
         }
-        Ok(Self { paths })
+        Ok(files)
     }
 
-    /// What the program's paths are.
-    pub fn ids(&self) -> Result<Vec<(Path, FileId)>> {
-        let id = |path: &Path| {
-            let at = files::location(*path);
-            let stat = fs::metadata(&at).with_context(|| format!("looking at {}", at.display()))?;
-            Ok((*path, FileId { dev: stat.dev(), ino: stat.ino() }))
+    /// What the program's files are.
+    pub fn ids(&self) -> Result<Vec<(Inode, FileId)>> {
+        let id = |inode: &Inode| {
+            let at = inode.path().location();
+            let stat = fs::symlink_metadata(&at).with_context(|| format!("looking at {at}"))?;
+            Ok((*inode, FileId { dev: stat.dev(), ino: stat.ino() }))
         };
-        self.paths.iter().map(id).collect()
+        self.inodes.iter().map(id).collect()
     }
 
     /// Unmounts everything; fails when something still holds a file.
     pub fn unmount(self) -> Result<()> {
-        if self.paths.iter().any(|path| path.kind == PathKind::Ext) {
-            unmount(files::EXT4)?;
-        }
-        unmount(files::TMPFS)
+        self.mounts.iter().rev().try_for_each(|mount| {
+            let at = mount.location();
+            rustix::mount::unmount(at, UnmountFlags::empty())
+                .with_context(|| format!("unmounting {at} after all tasks have ended"))
+        })
     }
 }
 
-fn unmount(at: &str) -> Result<()> {
-    rustix::mount::unmount(at, UnmountFlags::empty())
-        .with_context(|| format!("unmounting {at} after all tasks have ended"))
+/// The files that these paths lead to, and the symlinks on the way.
+fn inodes_at(paths: &[Path]) -> BTreeSet<Inode> {
+    paths.iter().flat_map(|path| [path.inode(), path.followed().inode()]).collect()
+}
+
+fn make(mount: Mount) -> Result<()> {
+    let at = mount.location();
+    let doing = || format!("mounting {mount:?} on {at}");
+    match mount {
+        Mount::Tmpfs => {
+            let tmpfs = c"tmpfs";
+            rustix::mount::mount(tmpfs, at, tmpfs, MountFlags::empty(), None).with_context(doing)
+        }
+        Mount::Second => rustix::mount::mount_bind(Mount::Tmpfs.location(), at).with_context(doing),
+        Mount::Ext4 => ext4::mount(at),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_leads_to_a_file_makes_it() {
+        let paths = ["m0", "s1", "f1", "d0/f"].map(|path| path.parse().expect("a path"));
+        let names: Vec<String> = inodes_at(&paths).iter().map(Inode::to_string).collect();
+        assert_eq!(names, ["f0", "f1", "d0/f", "s1"]);
+    }
 }

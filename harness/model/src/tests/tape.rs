@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use refan_abi::{ApiValues, Errno, Event, EventMask};
-use refan_program::{Bind, Call, Path, Program, Task, parse};
+use refan_program::{Bind, Call, Program, Task, parse};
 
 use crate::{
     End, Kernel, Model, Moment, Object, Observation, Return, Seen, SeenEvent, Skipped, Stop,
@@ -115,7 +115,7 @@ impl Tape {
 
     fn events(&self, events: &[(&str, &str, &str, i32)]) -> (i64, Seen) {
         let read = events.iter().map(|(mask, path, by, fd)| {
-            let path: Path = path.parse().expect("a path");
+            let inode = path.parse().expect("a file");
             let event = Event {
                 len: 24,
                 mask: EventMask::from_name(mask).expect("a mask"),
@@ -123,7 +123,7 @@ impl Tape {
                 pid: MAIN_PID + i32::from(self.task(by).0),
                 info: Vec::new(),
             };
-            SeenEvent { event, object: Object::Path(path) }
+            SeenEvent { event, object: Object::File(inode) }
         });
         (24 * events.len() as i64, Seen::Events(read.collect()))
     }

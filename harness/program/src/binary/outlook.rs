@@ -5,7 +5,7 @@
 use refan_abi::{EventMask, InitFlags, MarkFlags, OpenFlags};
 
 use super::tables::Op;
-use crate::{Bind, Call, Fd, Path, PathKind, Step, Task, Var};
+use crate::{Bind, Call, Fd, Mount, Path, PathKind, Step, Task, Var};
 
 /// What is likely there.
 #[derive(Default)]
@@ -36,9 +36,12 @@ struct Group {
 struct Mark {
     path: Path,
     mask: EventMask,
-    /// Of the mount or file system, not of the inode.
-    wide: bool,
+    /// Whether it is one of the mount or file system, not of the inode.
+    on: MarkFlags,
 }
+
+/// What says that of a mark.
+const TYPE: MarkFlags = MarkFlags::MOUNT.union(MarkFlags::FILESYSTEM);
 
 struct Queue {
     fd: Held,
@@ -75,13 +78,19 @@ impl Held {
 
 impl Mark {
     fn covers(&self, path: Path) -> bool {
-        let same_system = (self.path.kind == PathKind::Ext) == (path.kind == PathKind::Ext);
+        let path = path.followed();
+        let is_ext4 = |path: Path| path.mount() == Mount::Ext4;
+        let reached = match self.on {
+            MarkFlags::MOUNT => self.path.mount() == path.mount(),
+            MarkFlags::FILESYSTEM => is_ext4(self.path) == is_ext4(path),
+            _ => self.path.inode() == path.inode(),
+        };
         let child = self.path.kind == PathKind::Dir
             && path.kind == PathKind::Child
             && self.path.index == path.index
             && self.mask.contains(EventMask::EVENT_ON_CHILD);
         let dir = path.kind != PathKind::Dir || self.mask.contains(EventMask::ONDIR);
-        dir && (self.path == path || child || (self.wide && same_system))
+        dir && (reached || child)
     }
 }
 
@@ -182,21 +191,23 @@ impl Outlook {
 
     fn mark(&mut self, group: Var, flags: MarkFlags, mask: EventMask, path: Path) {
         let Some(group) = self.groups.iter_mut().find(|of| of.control.var == group) else { return };
-        let wide = flags.intersects(MarkFlags::MOUNT | MarkFlags::FILESYSTEM);
+        let follows = !flags.contains(MarkFlags::DONT_FOLLOW);
+        let path = if follows { path.followed() } else { path };
+        let on = flags & TYPE;
         let takes = EventMask::PERM | EventMask::FLAGS;
         let pre_access = mask.contains(EventMask::PRE_ACCESS)
             && (path.kind != PathKind::Ext || !group.flags.contains(InitFlags::CLASS_PRE_CONTENT));
         if flags.contains(MarkFlags::FLUSH) {
-            group.marks.retain(|mark| mark.wide != wide);
+            group.marks.retain(|mark| mark.on != on);
         } else if flags.contains(MarkFlags::REMOVE) {
-            group.marks.retain(|mark| mark.path != path);
+            group.marks.retain(|mark| mark.on != on || mark.path != path);
         } else if flags.contains(MarkFlags::ADD)
             && !flags.intersects(MarkFlags::IGNORED_MASK | MarkFlags::IGNORE)
             && mask.intersects(EventMask::PERM)
             && takes.contains(mask)
             && !pre_access
         {
-            group.marks.push(Mark { path, mask, wide });
+            group.marks.push(Mark { path, mask, on });
         }
     }
 

@@ -309,8 +309,16 @@ pub(super) const EVENT_OPEN_OFTEN: &[OpenFlags] =
     &[OpenFlags::O_RDONLY, OpenFlags::O_RDONLY, OpenFlags::O_RDWR, OpenFlags::O_CLOEXEC];
 
 /// How most files are.
-pub(super) const OPEN_OFTEN: &[OpenFlags] =
-    &[OpenFlags::O_RDONLY, OpenFlags::O_RDONLY, OpenFlags::O_RDWR, OpenFlags::O_NONBLOCK];
+pub(super) const OPEN_OFTEN: &[OpenFlags] = &[
+    OpenFlags::O_RDONLY,
+    OpenFlags::O_RDONLY,
+    OpenFlags::O_RDONLY,
+    OpenFlags::O_RDONLY,
+    OpenFlags::O_RDWR,
+    OpenFlags::O_RDWR,
+    OpenFlags::O_NONBLOCK,
+    OpenFlags::O_NOFOLLOW,
+];
 
 pub(super) const MARK: &[MarkFlags] = &[
     MarkFlags::ADD,
@@ -326,8 +334,23 @@ pub(super) const MARK: &[MarkFlags] = &[
 ];
 
 /// Most of what is done to marks.
-pub(super) const MARK_OFTEN: &[MarkFlags] =
-    &[MARK[0], MARK[0], MARK[0], MARK[0], MARK[3], MARK[4], MARK[1]];
+pub(super) const MARK_OFTEN: &[MarkFlags] = &[
+    MARK[0],
+    MARK[0],
+    MARK[0],
+    MARK[0],
+    MARK[0],
+    MARK[0],
+    MARK[3],
+    MARK[3],
+    MARK[4],
+    MARK[1],
+    MarkFlags::ADD.union(MarkFlags::DONT_FOLLOW),
+    MarkFlags::ADD
+        .union(MarkFlags::MOUNT)
+        .union(MarkFlags::IGNORE)
+        .union(MarkFlags::IGNORED_SURV_MODIFY),
+];
 
 pub(super) const EVENTS: &[EventMask] = &[
     EventMask::OPEN_PERM,
@@ -364,7 +387,16 @@ pub(super) fn paths_for(mask: EventMask) -> Vec<Path> {
     } else if mask.intersects(EventMask::FLAGS) {
         &[PathKind::Dir]
     } else {
-        &[PathKind::File, PathKind::File, PathKind::Exec, PathKind::Child, PathKind::Ext]
+        &[
+            PathKind::File,
+            PathKind::File,
+            PathKind::File,
+            PathKind::Exec,
+            PathKind::Child,
+            PathKind::Ext,
+            PathKind::Symlink,
+            PathKind::Mounted,
+        ]
     };
     let few = (0..2).flat_map(|index| kinds.iter().map(move |kind| Path { kind: *kind, index }));
     few.collect()

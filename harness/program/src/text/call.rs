@@ -5,11 +5,11 @@ use std::fmt;
 use refan_abi::OpenFlags;
 
 use super::cursor::{Cursor, Kind};
-use super::error::{ParseError, near_miss};
+use super::error::ParseError;
 use super::print::Names;
 use super::quote::write_quoted;
 use super::words::{read_flags, read_response, write_bits, write_flags, write_response};
-use crate::{Call, Fd, Path, Sysctl, Task};
+use crate::{Call, Fd, Inode, Path, Sysctl, Task};
 
 /// Writes a call.
 pub(super) fn write_call(f: &mut fmt::Formatter<'_>, names: Names<'_>, call: &Call) -> fmt::Result {
@@ -362,19 +362,29 @@ impl Bounded for u32 {
 
 /// Reads a path.
 pub(super) fn read_path(cursor: &mut Cursor) -> Result<Path, ParseError> {
-    let path = match cursor.peek() {
-        Kind::Word(word) => word.parse().ok(),
+    const EXPECTED: &str =
+        "a file (`f0`, `d0`, `d0/f`, `x0`, `w0`, `ext0`, `s0`, `m0`; 0 to 3 of each)";
+    read_file(cursor, EXPECTED, Path::all())
+}
+
+/// Reads a file by the path that is printed for it.
+pub(super) fn read_inode(cursor: &mut Cursor) -> Result<Inode, ParseError> {
+    read_file(cursor, "the file itself, whatever leads to it", Inode::all())
+}
+
+fn read_file<F: fmt::Display>(
+    cursor: &mut Cursor,
+    expected: &str,
+    files: impl Iterator<Item = F>,
+) -> Result<F, ParseError> {
+    let mut known: Vec<(String, F)> = files.map(|file| (file.to_string(), file)).collect();
+    let at = match cursor.peek() {
+        Kind::Word(word) => known.iter().position(|(name, _)| name == word),
         _ => None,
     };
-    let path = path.ok_or_else(|| {
-        let paths: Vec<String> = Path::all().map(|path| path.to_string()).collect();
-        let suggestion = match cursor.peek() {
-            Kind::Word(word) => near_miss(word, paths.iter().map(String::as_str)),
-            _ => None,
-        };
-        let expected = ["a file (`f0`, `d0`, `d0/f`, `x0`, `w0`, `ext0`; 0 to 3 of each)"];
-        ParseError { suggestion, ..cursor.error(&expected) }
-    })?;
+    let Some(at) = at else {
+        return Err(cursor.error_near(&[expected], known.iter().map(|(name, _)| name.as_str())));
+    };
     cursor.skip();
-    Ok(path)
+    Ok(known.swap_remove(at).1)
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use refan_abi::{Errno, EventMask, FdFlags, OpenFlags, PollFlags};
 
-use super::call::{Resolve, read_path};
+use super::call::{Resolve, read_inode};
 use super::cursor::{Cursor, Kind};
 use super::error::ParseError;
 use super::print::Names;
@@ -110,7 +110,7 @@ fn read_events(cursor: &mut Cursor, names: &impl Resolve) -> Result<Expect, Pars
     loop {
         let mask = read_flags(cursor)?;
         let at_path = matches!(cursor.peek(), Kind::Word(word) if word != FD && word != BY);
-        let path = if at_path { Some(read_path(cursor)?) } else { None };
+        let path = if at_path { Some(read_inode(cursor)?) } else { None };
         let error = if cursor.takes_word(FD) { Some(read_errno(cursor)?) } else { None };
         let by = if cursor.takes_word(BY) {
             let Kind::Word(name) = cursor.peek() else { return Err(cursor.error(&["a task"])) };

@@ -99,7 +99,7 @@ fn errors_have_their_place() {
             "fanotify_mark(c, ADD, OPEN_PERM, f9)",
             34,
             "found `f9`, expected a file (`f0`, `d0`, `d0/f`, \
-          `x0`, `w0`, `ext0`; 0 to 3 of each); did you mean `f0`?",
+          `x0`, `w0`, `ext0`, `s0`, `m0`; 0 to 3 of each); did you mean `f0`?",
         ),
         ("fanotify_mark(c, ADD)", 21, "found `)`, expected `,`"),
         ("close(c", 8, "found the end of the line, expected `)`"),

@@ -123,7 +123,7 @@ fn fits(trace: &Trace, pattern: &EventPattern, seen: &SeenEvent) -> bool {
     let error = Errno::from_return(seen.event.fd.into());
     pattern.mask == seen.event.mask
         && pattern.error.is_none_or(|errno| error == Some(errno))
-        && pattern.path.is_none_or(|path| seen.object == Object::Path(path))
+        && pattern.path.is_none_or(|inode| seen.object == Object::File(inode))
         && pattern.by.is_none_or(|task| trace.pids.get(&task) == Some(&seen.event.pid))
 }
 
@@ -160,7 +160,7 @@ fn event(program: &Program, trace: &Trace, seen: &SeenEvent) -> String {
         text += &format!(" fd {errno}");
     }
     match seen.object {
-        Object::Path(path) => text += &format!(" {path}"),
+        Object::File(inode) => text += &format!(" {inode}"),
         Object::Foreign => text += " of another file",
         Object::None => {}
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use refan_abi::Events;
 use refan_model::{End, Moment, Object, Observation, Return, Seen, SeenEvent, Skipped};
-use refan_program::{Call, Path, Program, Task};
+use refan_program::{Call, Inode, Program, Task};
 use refan_wire::{Data, FileId, Leak, Record, Skip, TaskEnd};
 
 /// A trace, as far as it makes sense.
@@ -16,7 +16,7 @@ pub(super) struct Trace {
     /// Steps whose calls were made.
     pub entered: BTreeSet<usize>,
     /// Inode numbers of the program's files.
-    pub inodes: BTreeMap<Path, u64>,
+    pub inodes: BTreeMap<Inode, u64>,
     /// Pid of the task `main`.
     pub main: i32,
     /// Pids of all tasks.
@@ -73,7 +73,7 @@ struct Reader<'a> {
     trace: Trace,
     begun: bool,
     ended: bool,
-    files: HashMap<FileId, Path>,
+    files: HashMap<FileId, Inode>,
     calls: BTreeMap<usize, Stand>,
     gone: BTreeSet<Task>,
     now: Observation,
@@ -186,10 +186,10 @@ impl<'a> Reader<'a> {
     }
 
     fn file(&mut self, path: &str, id: FileId) -> Result<(), String> {
-        let path: Path = path.parse().map_err(|()| format!("{path:?} is no path"))?;
-        if self.files.insert(id, path).is_some() || self.trace.inodes.insert(path, id.ino).is_some()
-        {
-            return Err(format!("{path} is the same file as another path, or comes twice"));
+        let inode: Inode = path.parse().map_err(|()| format!("{path:?} is no file"))?;
+        let known = self.files.insert(id, inode).is_some();
+        if self.trace.inodes.insert(inode, id.ino).is_some() || known {
+            return Err(format!("{inode} is the same as another file, or comes twice"));
         }
         Ok(())
     }
@@ -315,7 +315,9 @@ impl<'a> Reader<'a> {
                 }
                 let objects = objects.iter().map(|object| match object {
                     None => Object::None,
-                    Some(id) => self.files.get(id).map_or(Object::Foreign, |p| Object::Path(*p)),
+                    Some(id) => {
+                        self.files.get(id).map_or(Object::Foreign, |inode| Object::File(*inode))
+                    }
                 });
                 let seen = events.into_iter().zip(objects);
                 Seen::Events(seen.map(|(event, object)| SeenEvent { event, object }).collect())

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use refan_abi::{Errno, Event, EventMask, InitFlags, MarkFlags, PollFlags, Response};
-use refan_program::{Bind, Call, Fd, Program, Task};
+use refan_abi::{Errno, Event, EventMask, InitFlags, MarkFlags, OpenFlags, PollFlags, Response};
+use refan_program::{Bind, Call, Fd, Path, PathKind, Program, Task};
 
 use super::{
-    Actor, At, Doing, File, Group, Kind, Life, Move, Naive, Reading, Shown, Then, Waiting, Walk,
+    Actor, At, Doing, File, Group, Kind, Life, Move, Naive, Reading, Shown, Spot, Then, Waiting,
+    Walk,
 };
 use crate::tests::tape::MAIN_PID;
 use crate::{Object, Seen, SeenEvent};
@@ -111,10 +112,7 @@ impl<'a> Naive<'a> {
         let left: Vec<usize> = (0..self.groups.len())
             .filter(|group| !walk.asked.contains(group))
             .filter(|group| floor.is_none_or(|floor| self.groups[*group].class <= floor))
-            .filter(|group| {
-                let mark = self.groups[*group].marks.get(&walk.path);
-                mark.is_some_and(|mask| mask.contains(walk.mask))
-            })
+            .filter(|group| self.groups[*group].wants(walk.path).contains(walk.mask))
             .collect();
         let class = left.iter().map(|group| self.groups[*group].class).max();
         left.into_iter().filter(|group| Some(self.groups[*group].class) == class).collect()
@@ -236,7 +234,7 @@ impl<'a> Naive<'a> {
                 }
                 Then::Read { file, size, positioned } => {
                     self.unlock(&walk.then);
-                    let text = walk.path.contents().unwrap_or_default();
+                    let text = walk.path.inode().contents().unwrap_or_default();
                     let from = if positioned { self.files[file].position } else { 0 };
                     let from = from.min(text.len());
                     let bytes = text[from..(from + size).min(text.len())].to_vec();
@@ -388,7 +386,7 @@ impl<'a> Naive<'a> {
         let pid = MAIN_PID + i32::from(by.0);
         let seen = Event { len: EVENT as u32, mask, fd: number, pid, info: Vec::new() };
         let mut reading = Reading { room: reading.room - EVENT, ..reading };
-        reading.got.push(SeenEvent { event: seen, object: Object::Path(path) });
+        reading.got.push(SeenEvent { event: seen, object: Object::File(path.inode()) });
         Some(At::Hand(reading, event, number))
     }
 
@@ -496,20 +494,26 @@ impl<'a> Naive<'a> {
                     returns(if of.stopped { 0 } else { EVENT * of.unread.len() })
                 }
                 (Some(Kind::File { path, .. }), Some(file)) => {
-                    let len = path.contents().map_or(0, |bytes| bytes.len());
+                    let len = path.inode().contents().map_or(0, |bytes| bytes.len());
                     returns(len - self.files[file].position)
                 }
             },
-            Call::Open { path, .. } => {
+            Call::Open { path, flags } => {
+                let path = match path.kind {
+                    PathKind::Symlink if flags.contains(OpenFlags::O_NOFOLLOW) => {
+                        return Some(fails(Errno::ELOOP));
+                    }
+                    PathKind::Symlink => Path { kind: PathKind::File, ..*path },
+                    _ => *path,
+                };
                 let wanted = self
                     .groups
                     .iter()
-                    .filter_map(|group| group.marks.get(path))
-                    .fold(EventMask::empty(), |all, mask| all | *mask);
+                    .fold(EventMask::empty(), |all, group| all | group.wants(path));
                 let watched = wanted.contains(EventMask::ACCESS_PERM);
                 let walk = Walk {
                     mask: EventMask::OPEN_PERM,
-                    path: *path,
+                    path,
                     asked: Default::default(),
                     then: Then::Open { watched },
                 };
@@ -545,24 +549,31 @@ impl<'a> Naive<'a> {
         })
     }
 
-    fn mark(
-        &mut self,
-        group: usize,
-        flags: MarkFlags,
-        mask: EventMask,
-        path: refan_program::Path,
-    ) -> At {
+    fn mark(&mut self, group: usize, flags: MarkFlags, mask: EventMask, path: Path) -> At {
         let marks = &mut self.groups[group].marks;
+        let spot = if flags.contains(MarkFlags::MOUNT) {
+            Spot::Mount { second: path.kind == PathKind::Mounted }
+        } else if flags.contains(MarkFlags::FILESYSTEM) {
+            Spot::FileSystem
+        } else if path.kind == PathKind::Symlink && flags.contains(MarkFlags::DONT_FOLLOW) {
+            Spot::Symlink(path.index)
+        } else {
+            Spot::File(path.index)
+        };
         if flags.contains(MarkFlags::FLUSH) {
-            marks.clear();
+            marks.retain(|other, _| match (spot, other) {
+                (Spot::Mount { .. }, other) => !matches!(other, Spot::Mount { .. }),
+                (Spot::FileSystem, other) => *other != Spot::FileSystem,
+                (_, other) => matches!(other, Spot::Mount { .. } | Spot::FileSystem),
+            });
         } else if flags.contains(MarkFlags::REMOVE) {
-            let Some(old) = marks.get_mut(&path) else { return fails(Errno::ENOENT) };
+            let Some(old) = marks.get_mut(&spot) else { return fails(Errno::ENOENT) };
             *old -= mask;
             if old.is_empty() {
-                marks.remove(&path);
+                marks.remove(&spot);
             }
         } else {
-            *marks.entry(path).or_insert(EventMask::empty()) |= mask;
+            *marks.entry(spot).or_insert(EventMask::empty()) |= mask;
         }
         returns(0)
     }
@@ -602,8 +613,19 @@ impl<'a> Naive<'a> {
     }
 }
 
+impl Group {
+    /// What its marks ask of an access to the file.
+    fn wants(&self, path: Path) -> EventMask {
+        let second = path.kind == PathKind::Mounted;
+        [Spot::File(path.index), Spot::Mount { second }, Spot::FileSystem]
+            .iter()
+            .filter_map(|spot| self.marks.get(spot))
+            .fold(EventMask::empty(), |all, mask| all | *mask)
+    }
+}
+
 /// A file is read whose use is watched, or is not.
-fn transfer(path: refan_program::Path, watched: bool, then: Then) -> At {
+fn transfer(path: Path, watched: bool, then: Then) -> At {
     let walk = Walk { mask: EventMask::ACCESS_PERM, path, asked: Default::default(), then };
     if watched { At::Walk(walk) } else { At::Answered(walk) }
 }

@@ -118,12 +118,22 @@ enum Kind {
     File { path: Path, watched: bool },
 }
 
+/// What a mark stands on: a file or a symlink by its index, the tmpfs as it is seen at its second
+/// place or at the first, all of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Spot {
+    File(u8),
+    Symlink(u8),
+    Mount { second: bool },
+    FileSystem,
+}
+
 #[derive(Clone)]
 struct Group {
     restartable: bool,
     class: u8,
     nonblocking: bool,
-    marks: BTreeMap<Path, EventMask>,
+    marks: BTreeMap<Spot, EventMask>,
     unread: Vec<usize>,
     pending: Vec<(i32, usize)>,
     queue_open: bool,

@@ -61,7 +61,17 @@ impl Writer<'_> {
     }
 
     fn path(&mut self) -> &'static str {
-        if self.random.one_in(4) { "f1" } else { "f0" }
+        ["f0", "f0", "f0", "f0", "f1", "f1", "m0", "s0"][self.random.below(8)]
+    }
+
+    /// Which kind of mark: with the sign before it.
+    fn on(&mut self) -> &'static str {
+        match self.random.below(8) {
+            0 | 1 => " | MOUNT",
+            2 => " | FILESYSTEM",
+            3 => " | DONT_FOLLOW",
+            _ => "",
+        }
     }
 
     fn set_up(&mut self) {
@@ -79,7 +89,8 @@ impl Writer<'_> {
             let mask = if self.random.one_in(3) { "OPEN_PERM | ACCESS_PERM" } else { "OPEN_PERM" };
             self.line(&format!("fanotify_mark({group}, ADD, {mask}, f0)"));
             if self.random.one_in(2) {
-                self.line(&format!("fanotify_mark({group}, ADD, OPEN_PERM, f1)"));
+                let (path, on) = (self.path(), self.on());
+                self.line(&format!("fanotify_mark({group}, ADD{on}, OPEN_PERM, {path})"));
             }
             if restartable.is_empty() {
                 self.names.queues.push(group.clone());
@@ -184,13 +195,19 @@ impl Writer<'_> {
             18 => format!("{actor}fionread({})", queue?),
             19 if !self.small => {
                 let command = ["ADD", "ADD", "REMOVE", "FLUSH"][self.random.below(4)];
-                let path = self.path();
-                let mask = if command == "FLUSH" { "0" } else { "OPEN_PERM" };
-                format!("{actor}fanotify_mark({group}, {command}, {mask}, {path})")
+                let (path, on) = (self.path(), self.on());
+                let (mask, on) = match (command, on) {
+                    // FLUSH takes no other flag.
+                    ("FLUSH", " | DONT_FOLLOW") => ("0", ""),
+                    ("FLUSH", on) => ("0", on),
+                    (_, on) => ("OPEN_PERM", on),
+                };
+                format!("{actor}fanotify_mark({group}, {command}{on}, {mask}, {path})")
             }
             20 | 21 if !blocks_main => {
                 let (new, path) = (self.name('f'), self.path());
-                let text = format!("{actor}{new} = open({path}, O_RDONLY)");
+                let flags = if self.random.one_in(4) { "O_NOFOLLOW" } else { "O_RDONLY" };
+                let text = format!("{actor}{new} = open({path}, {flags})");
                 names.files.push(new);
                 text
             }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use refan_model::testing::{MAIN_PID, simulate};
 use refan_model::{End, Kernel, Object, Observation, Seen, Skipped};
 use refan_program::testing::bare_programs;
-use refan_program::{Bind, Call, Path, Program, Task, parse};
+use refan_program::{Bind, Call, Inode, Program, Task, parse};
 use refan_wire::{Data, Record, Skip, TaskEnd};
 
 use super::judge;
@@ -19,15 +19,15 @@ pub(super) fn simulated(program: &Program) -> Vec<Observation> {
 }
 
 fn kernel() -> Kernel {
-    let inodes = Path::all().map(|path| (path, id(path).ino)).collect();
+    let inodes = Inode::all().map(|inode| (inode, id(inode).ino)).collect();
     Kernel { api: API, restartable: true, inodes }
 }
 
 /// The trace of a simulated run.
 pub(super) fn trace(program: &Program, steps: &[Observation]) -> Vec<Record> {
     let mut records = vec![Record::Begin { at: 0 }];
-    for path in Path::all() {
-        records.push(Record::File { path: path.to_string(), id: id(path) });
+    for inode in Inode::all() {
+        records.push(Record::File { path: inode.to_string(), id: id(inode) });
     }
     records.push(Record::TaskStarted { task: 0, pid: MAIN_PID });
     let mut calls = vec![0; steps.len()];
@@ -103,7 +103,7 @@ fn data(seen: &Seen) -> Data {
             objects: events
                 .iter()
                 .map(|seen| match seen.object {
-                    Object::Path(path) => Some(id(path)),
+                    Object::File(inode) => Some(id(inode)),
                     _ => None,
                 })
                 .collect(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use refan_abi::{ApiValues, Errno, EventMask};
-use refan_program::{Bind, Call, Path, Program, Task, parse};
+use refan_program::{Bind, Call, Inode, Program, Task, parse};
 use refan_wire::{Data, FileId, Record, TaskEnd};
 
 use super::judge;
@@ -38,9 +38,9 @@ pub(super) struct Tape {
     at: u64,
 }
 
-/// The file of a path.
-pub(super) fn id(path: Path) -> FileId {
-    let ino = Path::all().position(|one| one == path).unwrap_or_default() as u64 + 100;
+/// What `stat(2)` says of a file.
+pub(super) fn id(inode: Inode) -> FileId {
+    let ino = Inode::all().position(|one| one == inode).unwrap_or_default() as u64 + 100;
     FileId { dev: 1, ino }
 }
 
@@ -58,8 +58,8 @@ impl Tape {
             open: false,
             at: 1,
         };
-        for path in Path::all() {
-            tape.records.push(Record::File { path: path.to_string(), id: id(path) });
+        for inode in Inode::all() {
+            tape.records.push(Record::File { path: inode.to_string(), id: id(inode) });
         }
         tape.start(0);
         tape
