@@ -97,7 +97,7 @@ fn differences(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) ->
 
 /// Looks until there is nothing left, or for as long as deferred work may take; then it returns
 /// what is there.
-fn await_none(look: impl Fn() -> Result<Vec<Leak>>) -> Result<Vec<Leak>> {
+pub(crate) fn await_none(look: impl Fn() -> Result<Vec<Leak>>) -> Result<Vec<Leak>> {
     let begin = sys::now();
     let mut pause = PAUSE;
     loop {

@@ -131,6 +131,7 @@ impl State {
                 if self.group(group).down {
                     self.group_mut(group).queue = None;
                 } else {
+                    self.restarts_without_memory(cx, task)?;
                     self.restart(group);
                 }
                 self.closed(cx, task, then)

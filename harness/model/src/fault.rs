@@ -5,7 +5,7 @@ use refan_program::{Call, Task};
 
 use crate::Stop;
 use crate::context::Context;
-use crate::rules::F1;
+use crate::rules::{F1, R11};
 use crate::state::State;
 use crate::violation::Allowed;
 
@@ -59,6 +59,18 @@ impl State {
             self.has_failed(cx, task) && !self.task(task).fault_is_spent && cx.choose(2) == 1;
         self.task_mut(task).fault_is_spent |= here;
         here
+    }
+
+    /// A queue is released: in a close that does nothing else there is no allocation that could have
+    /// failed.
+    pub(crate) fn restarts_without_memory(&self, cx: &Context<'_>, task: Task) -> Result<(), Stop> {
+        let step = self.step_of(task).filter(|_| self.has_failed(cx, task));
+        match step.map(|step| cx.program.steps[step].call.innermost()) {
+            Some(Call::Close { .. }) => {
+                Err(cx.broken(R11, "the release of the queue allocates nothing", "it does"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn has_failed(&self, cx: &Context<'_>, task: Task) -> bool {

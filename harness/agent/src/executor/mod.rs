@@ -33,6 +33,8 @@ use setup::Files;
 pub enum Leavings {
     /// Nothing.
     None,
+    /// A file system that is in use by no task. It is accounted for.
+    FileSystems,
     /// Tasks that do not die: their memory must stay.
     Tasks,
 }
@@ -40,12 +42,20 @@ pub enum Leavings {
 impl Leavings {
     /// As the coordinator's exit status.
     pub fn status(self) -> i32 {
-        if self == Self::None { 0 } else { 1 }
+        match self {
+            Self::None => 0,
+            Self::Tasks => 1,
+            Self::FileSystems => 2,
+        }
     }
 
     /// From that.
     pub fn from_status(status: Option<i32>) -> Self {
-        if status == Some(0) { Self::None } else { Self::Tasks }
+        match status {
+            Some(0) => Self::None,
+            Some(2) => Self::FileSystems,
+            _ => Self::Tasks,
+        }
     }
 }
 
@@ -63,9 +73,14 @@ pub fn run(region: &GuestRegion, api: ApiValues, program: &[u8], limits: &Limits
                 run.record(&Record::Stuck { tasks: stuck });
                 return Ok(Leavings::Tasks);
             }
-            files.unmount().and(restored).and(stepped)?;
+            let leaks = files.unmount()?;
+            restored.and(stepped)?;
             run.record(&Record::End { at: sys::now() });
-            Ok(Leavings::None)
+            if leaks.is_empty() {
+                return Ok(Leavings::None);
+            }
+            run.record(&Record::Accounts { leaks });
+            Ok(Leavings::FileSystems)
         });
     outcome.unwrap_or_else(|error| {
         run.record(&Record::Broken { what: format!("{error:#}") });

@@ -6,11 +6,12 @@ use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result};
 use refan_program::{Inode, Mount, Path, Program};
-use refan_wire::FileId;
+use refan_wire::{FileId, Leak};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::thread::UnshareFlags;
 
-use crate::{ext4, files, task};
+use crate::{accounts, ext4, files, task};
 
 /// The files of a run, mounted.
 pub struct Files {
@@ -51,13 +52,23 @@ impl Files {
         self.inodes.iter().map(id).collect()
     }
 
-    /// Unmounts everything; fails when something still holds a file.
-    pub fn unmount(self) -> Result<()> {
-        self.mounts.iter().rev().try_for_each(|mount| {
+    /// Unmounts everything. What cannot be unmounted after all tasks have ended is held by what the
+    /// program has left in the kernel.
+    pub fn unmount(self) -> Result<Vec<Leak>> {
+        let mut leaks = Vec::new();
+        for mount in self.mounts.iter().rev() {
             let at = mount.location();
-            rustix::mount::unmount(at, UnmountFlags::empty())
-                .with_context(|| format!("unmounting {at} after all tasks have ended"))
-        })
+            leaks.extend(accounts::await_none(|| {
+                match rustix::mount::unmount(at, UnmountFlags::empty()) {
+                    Err(Errno::BUSY) => {
+                        let what = format!("{mount:?} file systems in use");
+                        Ok(vec![Leak { what, before: 0, after: 1 }])
+                    }
+                    done => done.map(|()| Vec::new()).with_context(|| format!("unmounting {at}")),
+                }
+            })?);
+        }
+        Ok(leaks)
     }
 }
 

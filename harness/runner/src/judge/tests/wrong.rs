@@ -122,6 +122,22 @@ fn shutdown() {
 }
 
 #[test]
+fn an_allocation_that_fails_in_a_release() {
+    let text = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\nfanotify_mark(c, ADD, OPEN_PERM, f0)\n\
+        q = open_queue(c)\nfail_nth(1)\nclose(q)\n";
+    let program = parse(text).expect("a program");
+    let mut records = trace(&program, &simulated(&program));
+    assert_eq!(judge(&program, &records, API, true), Judgement::Held);
+    let returns = |record: &Record| matches!(record, Record::Exit { step: 4, .. });
+    let at = records.iter().position(returns).expect("the close");
+    records.insert(at, Record::Failed { step: 4 });
+    match judge(&program, &records, API, true) {
+        Judgement::Broken(violation) => assert_eq!(violation.rule.to_string(), "R11"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn what_is_left_behind() {
     let program = parse(WATCH).expect("a program");
     let mut records = trace(&program, &simulated(&program));
