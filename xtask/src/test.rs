@@ -49,7 +49,9 @@ pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
     let mut report = report::choose(arguments.output);
     let machines = pool::size(scenarios.len());
     report.start(&ready.prepared, scenarios.len(), machines);
-    let reach = arguments.random.map(|_| Reach::default());
+    // It tells of restartable groups.
+    let deep = arguments.random.is_some() && arguments.kind != cli::Kind::Classic;
+    let reach = deep.then(Reach::default);
     let mut totals = Totals { reach, ..Totals::default() };
     let begun = Instant::now();
     let budget = match arguments.sweep {
