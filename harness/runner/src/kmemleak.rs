@@ -5,11 +5,18 @@ use crate::kernel_log::Report;
 /// What the functions through which memory is had are called.
 const ALLOCATORS: &[&str] = &["kmemleak", "kmalloc", "kmem_cache", "slab", "kzalloc", "kvmalloc"];
 
-/// The report on the objects of one list whose makers are in no entry of the other, if there are any.
-/// It is named after the function that asked for the first one.
+/// The report on the objects of one list whose makers are in no entry of the other, if there are any:
+/// one entry of each maker. It is named after the function that asked for the first one.
 pub fn report(found: &str, known: &str) -> Option<Report> {
-    let known: Vec<Vec<&str>> = entries(known).map(frames).collect();
-    let new: Vec<&str> = entries(found).filter(|entry| !known.contains(&frames(entry))).collect();
+    let mut makers: Vec<Vec<&str>> = entries(known).map(frames).collect();
+    let mut new = Vec::new();
+    for entry in entries(found) {
+        let maker = frames(entry);
+        if !makers.contains(&maker) {
+            makers.push(maker);
+            new.push(entry);
+        }
+    }
     let caller = frames(new.first()?)
         .into_iter()
         .find(|name| !ALLOCATORS.iter().any(|allocator| name.contains(allocator)));
@@ -62,6 +69,8 @@ mod tests {
         assert_eq!(report.title, "kmemleak: unreferenced object of alloc_file");
         assert_eq!(report.text, entry("alloc_file"));
         assert_eq!(super::report(&found, &found), None);
+        let twice = entry("alloc_file").repeat(2);
+        assert_eq!(super::report(&twice, "").expect("a report").text, entry("alloc_file"));
         assert_eq!(super::report("", ""), None);
         assert_eq!(super::report("garbage\nbacktrace:\n", ""), None);
     }
