@@ -11,6 +11,7 @@ use crate::files;
 use crate::memory::EndingMemory;
 use crate::paging::MissingMemory;
 use crate::run::Run;
+use crate::signals;
 use crate::sockets;
 use crate::sys::{self, sys};
 
@@ -68,6 +69,11 @@ pub fn make(run: &Run<'_>, task: Task, call: &Call) -> (i64, Data) {
             // SAFETY: the text is as long as the call is told.
             unsafe { sys!(libc::SYS_pwrite64, number(*fd), text.as_ptr(), text.len(), 0) }
         }
+        Call::Truncate { path, size } => {
+            let path = files::c_location(*path);
+            // SAFETY: a C string that lives through the call.
+            unsafe { sys!(libc::SYS_truncate, path.as_ptr(), *size) }
+        }
         // SAFETY: no pointers.
         Call::Ftruncate { fd, size } => unsafe { sys!(libc::SYS_ftruncate, number(*fd), *size) },
         Call::Fallocate { fd, size } => {
@@ -124,6 +130,7 @@ pub fn make(run: &Run<'_>, task: Task, call: &Call) -> (i64, Data) {
             write_text(path.as_bytes(), &value.to_string())
         }
         Call::RlimitNofile { more } => rlimit_nofile(*more),
+        Call::Signal { task, restart } => signals::send(run.slot(*task), signals::number(*restart)),
         // A valid program has these only where the executor handles them.
         Call::Spawn { .. }
         | Call::Fork

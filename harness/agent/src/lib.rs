@@ -22,6 +22,7 @@ pub mod paging;
 pub mod panic;
 pub mod probe;
 pub mod run;
+pub mod signals;
 pub mod sockets;
 pub mod stack;
 pub mod supervisor;

@@ -21,6 +21,7 @@ use refan_wire::{Data, Record};
 use crate::calls;
 use crate::faults::Armed;
 use crate::run::{Run, Slot, State};
+use crate::signals;
 use crate::stack::Stack;
 use crate::sys::{self, sys};
 
@@ -306,23 +307,14 @@ fn fork(run: &Run<'_>, parent: Task, bind: &Bind) -> i64 {
     unsafe { start(run, *task, Origin::Forked) }.min(0)
 }
 
-/// 0, or -errno. A task that has ended, or was never made, cannot be told from one that ends just
-/// now: it is killed as well.
+/// 0, or -errno.
 fn kill(run: &Run<'_>, victim: Task) -> i64 {
     let slot = run.slot(victim);
-    let pid = slot.pid.load(Ordering::Acquire);
-    if pid <= 0 {
-        return 0;
+    let sent = signals::send(slot, libc::SIGKILL);
+    if sent == 0 {
+        slot.killed.store(true, Ordering::Release);
     }
-    // SAFETY: no pointers. Pids are not used again within a run.
-    match unsafe { sys!(libc::SYS_kill, pid, libc::SIGKILL) } {
-        0 => {
-            slot.killed.store(true, Ordering::Release);
-            0
-        }
-        gone if gone == -i64::from(libc::ESRCH) => 0,
-        error => error,
-    }
+    sent
 }
 
 fn bind(run: &Run<'_>, step: &Step, ret: i64, data: &Data) {
@@ -348,9 +340,10 @@ pub fn paths_of(program: &Program) -> Vec<Path> {
 
 fn path_of(call: &Call) -> Option<Path> {
     match call.innermost() {
-        Call::FanotifyMark { path, .. } | Call::Open { path, .. } | Call::Exec { path } => {
-            Some(*path)
-        }
+        Call::FanotifyMark { path, .. }
+        | Call::Open { path, .. }
+        | Call::Exec { path }
+        | Call::Truncate { path, .. } => Some(*path),
         _ => None,
     }
 }

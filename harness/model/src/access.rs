@@ -22,6 +22,8 @@ pub(crate) enum Then {
     AccessPerm(Transfer),
     /// Bytes are read or written.
     Transferred(Transfer),
+    /// A file that nobody need have open gets another length.
+    Truncated { path: Path, size: u32 },
 }
 
 /// A file that is being opened.
@@ -85,6 +87,12 @@ pub(crate) fn contradicts_itself(flags: OpenFlags) -> bool {
             || (flags.contains(TMPFILE) && !(dir && writes)))
 }
 
+/// The range that `fsnotify_pre_content` reports: whole pages.
+fn whole_pages(from: u64, count: u64) -> (u64, u64) {
+    let start = from / PAGE * PAGE;
+    (start, (from + count).div_ceil(PAGE) * PAGE - start)
+}
+
 /// Whether files opened so count as writers: access mode 3 does not.
 pub(crate) fn is_writing(flags: OpenFlags) -> bool {
     matches!(flags & OpenFlags::ACCMODE, OpenFlags::O_WRONLY | OpenFlags::O_RDWR)
@@ -110,6 +118,7 @@ impl Then {
                 opening.path
             }
             Self::AccessPerm(transfer) | Self::Transferred(transfer) => transfer.path,
+            Self::Truncated { path, .. } => *path,
         }
     }
 
@@ -123,6 +132,7 @@ impl Then {
                 transfer.what,
                 Direction::Read(_) | Direction::Map { .. } | Direction::List
             ),
+            Self::Truncated { .. } => true,
         }
     }
 
@@ -132,7 +142,9 @@ impl Then {
             Self::AccessPerm(transfer) | Self::Transferred(transfer) => {
                 transfer.at_position.then_some(transfer.file)
             }
-            Self::OpenPerm(_) | Self::Opened(_) | Self::ExecRead(..) => None,
+            Self::OpenPerm(_) | Self::Opened(_) | Self::ExecRead(..) | Self::Truncated { .. } => {
+                None
+            }
         }
     }
 }
@@ -186,17 +198,12 @@ impl State {
         if let Some(errno) = error {
             return self.finish(cx, task, MAINLINE, &fail(errno));
         }
-        if !handle && self.task(task).uid != 0 {
-            // The modes of the files are not the model's matter.
-            let refused = [Errno::EACCES, Errno::EPERM].map(|errno| -i64::from(errno.0));
-            let step = self.task(task).call.as_ref().map(|call| call.step);
-            if let Some(back) = step.and_then(|step| cx.peek(step))
-                && refused.contains(&back.value)
-                && (writes || flags.intersects(OpenFlags::O_TRUNC | OpenFlags::O_NOATIME))
-            {
-                let errors = [Errno::EACCES, Errno::EPERM].map(Allowed::Errno);
-                return self.finish(cx, task, MAINLINE, &errors);
-            }
+        if !handle
+            && (writes || flags.intersects(OpenFlags::O_TRUNC | OpenFlags::O_NOATIME))
+            && self.is_refused(cx, task)
+        {
+            let errors = [Errno::EACCES, Errno::EPERM].map(Allowed::Errno);
+            return self.finish(cx, task, MAINLINE, &errors);
         }
         if handle {
             return self.open_handle(cx, task, Target::Path(path), flags);
@@ -303,7 +310,9 @@ impl State {
                 self.exec_read(cx, task, opening, 0)
             }
             Then::ExecRead(opening, nth) => self.exec_read(cx, task, opening, nth),
-            Then::Opened(_) | Then::Transferred(_) if self.fails_here(cx, task) => {
+            Then::Opened(_) | Then::Transferred(_) | Then::Truncated { .. }
+                if self.fails_here(cx, task) =>
+            {
                 self.finish(cx, task, F1, &[Allowed::Errno(Errno::ENOMEM)])
             }
             Then::Opened(opening) => self.opened(cx, task, opening, rule),
@@ -318,6 +327,13 @@ impl State {
                 self.transferred(cx, task, transfer, rule)
             }
             Then::Transferred(transfer) => self.transferred(cx, task, transfer, rule),
+            Then::Truncated { path, .. } if self.is_run(path.inode()) => {
+                self.finish(cx, task, rule, &[Allowed::Errno(Errno::ETXTBSY)])
+            }
+            Then::Truncated { path, size } => {
+                self.set_length(path, size)?;
+                self.finish(cx, task, rule, &[Allowed::Value(0)])
+            }
         }
     }
 
@@ -342,6 +358,11 @@ impl State {
         let rule = self.task(task).call.as_ref().map_or(A1, |call| call.rule);
         if !is_whole {
             return self.finish(cx, task, rule, &[Allowed::Errno(Errno::ENOEXEC)]);
+        }
+        if self.task(task).signaled {
+            // The program has no handler (flush_signal_handlers in kernel/signal.c), and the signal
+            // is still to be handled when it is about to run.
+            return self.die(cx, task);
         }
         if opening.path.kind == PathKind::Waiter {
             if opening.denies_writers() {
@@ -443,6 +464,46 @@ impl State {
     ) -> Result<(), Stop> {
         let errors = [Errno::EINVAL, Errno::ESPIPE].map(Allowed::Errno);
         self.finish(cx, task, MAINLINE, &errors)
+    }
+
+    /// `truncate(2)`: `vfs_truncate` in fs/open.c.
+    pub(crate) fn truncate(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: Task,
+        path: Path,
+        size: u32,
+    ) -> Result<(), Stop> {
+        if path.kind == PathKind::Dir {
+            return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EISDIR)]);
+        }
+        if self.is_refused(cx, task) {
+            let errors = [Errno::EACCES, Errno::EPERM].map(Allowed::Errno);
+            return self.finish(cx, task, MAINLINE, &errors);
+        }
+        let (range, then) = (whole_pages(size.into(), 0), Then::Truncated { path, size });
+        let mask = EventMask::PRE_ACCESS;
+        self.goes_on(cx, task, Next::Raise { mask, path, range: Some(range), then })
+    }
+
+    /// The file has this length from now on, of which the kernel tells the inode and not the mount
+    /// (`notify_change` in fs/attr.c).
+    fn set_length(&mut self, path: Path, size: u32) -> Result<(), Stop> {
+        let Some(mut contents) = self.contents(path.inode()) else {
+            return Err(Stop::Unjudgeable(format!("{path} is written to")));
+        };
+        contents.resize(size as usize, 0);
+        self.written.insert(path.inode(), contents);
+        self.modified(path, false);
+        Ok(())
+    }
+
+    /// Whether a user who is not root was refused by the modes of the files, which are not the
+    /// model's matter.
+    fn is_refused(&self, cx: &Context<'_>, task: Task) -> bool {
+        let refused = [Errno::EACCES, Errno::EPERM].map(|errno| -i64::from(errno.0));
+        self.task(task).uid != 0
+            && cx.peek_of(self, task).is_some_and(|back| refused.contains(&back.value))
     }
 
     /// `ftruncate(2)`: `do_ftruncate` in fs/open.c.
@@ -638,11 +699,7 @@ impl State {
             Direction::Allocate { size } | Direction::Map { size } => Some((0, u64::from(*size))),
             Direction::List => None,
         };
-        // fsnotify_pre_content() reports whole pages.
-        let range = area.map(|(from, count)| {
-            let start = from / PAGE * PAGE;
-            (start, (from + count).div_ceil(PAGE) * PAGE - start)
-        });
+        let range = area.map(|(from, count)| whole_pages(from, count));
         let path = transfer.path;
         let then = Then::AccessPerm(transfer);
         self.goes_on(cx, task, Next::Raise { mask: EventMask::PRE_ACCESS, path, range, then })
@@ -685,18 +742,21 @@ impl State {
         }
         let moved = match what {
             Direction::List => return self.finish(cx, task, rule, &[Allowed::Value(0)]),
-            Direction::Truncate { size } | Direction::Allocate { size } => {
+            Direction::Truncate { size } => {
+                self.set_length(path, size)?;
+                return self.finish(cx, task, rule, &[Allowed::Value(0)]);
+            }
+            Direction::Allocate { size } => {
                 let Some(mut contents) = self.contents(path.inode()) else {
                     return Err(Stop::Unjudgeable(format!("{path} is written to")));
                 };
-                let truncates = matches!(what, Direction::Truncate { .. });
-                if truncates || contents.len() < size as usize {
+                if contents.len() < size as usize {
                     contents.resize(size as usize, 0);
                 }
                 self.written.insert(path.inode(), contents);
-                // do_truncate() tells of the inode, vfs_fallocate() of the file.
-                if truncates || raises != Raises::Nothing {
-                    self.modified(path, !truncates);
+                // vfs_fallocate() tells of the file.
+                if raises != Raises::Nothing {
+                    self.modified(path, true);
                 }
                 return self.finish(cx, task, rule, &[Allowed::Value(0)]);
             }

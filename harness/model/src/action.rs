@@ -278,7 +278,7 @@ impl State {
         let step = self.step_of(task).unwrap_or(cx.step);
         let of = self.task_mut(task);
         of.life = Life::Ended;
-        of.killed = false;
+        (of.killed, of.signaled) = (false, false);
         of.call = Some(Running { step, rule: S1, at: At::Next(Next::Exit) });
         self.goes_on(cx, task, Next::Exit)
     }

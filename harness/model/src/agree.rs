@@ -91,7 +91,10 @@ fn why_asleep(state: &State, cx: &Context<'_>, task: Task) -> (Rule, String) {
     let Some(call) = &state.task(task).call else { return (A1, String::new()) };
     match &call.at {
         At::Asking { event, walk, .. } => {
-            let rule = state.rule_of_wait(*event);
+            let signaled = cx.program.steps.get(cx.step).is_some_and(
+                |step| matches!(step.call, Call::Signal { task: to, .. } if to == task),
+            );
+            let rule = if signaled { K1 } else { state.rule_of_wait(*event) };
             let what = mask_text(walk.mask);
             (rule, format!(": nobody has answered its {what} on {}", walk.path))
         }

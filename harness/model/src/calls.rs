@@ -135,6 +135,10 @@ impl State {
                 self.write(cx, task, number(fd), written)
             }
             Call::Pwrite { fd, text } => self.pwrite(cx, task, number(fd), text),
+            Call::Truncate { path, size } => {
+                self.set_rule(task, A1);
+                self.truncate(cx, task, lookup::truncated(*path), *size)
+            }
             Call::Ftruncate { fd, size } => self.ftruncate(cx, task, number(fd), *size),
             Call::Fallocate { fd, size } => self.fallocate(cx, task, number(fd), *size),
             Call::Mmap { fd, size } => self.mmap(cx, task, number(fd), *size),
@@ -261,6 +265,7 @@ impl State {
                 }
                 self.leave(cx, task)
             }
+            Call::Signal { task: to, restart } => self.signal(cx, task, *to, *restart),
             Call::Spawn { .. } | Call::Await { .. } | Call::Sleep { .. } | Call::KernelLog => {
                 self.task_mut(task).call = None;
                 Ok(())
@@ -280,7 +285,8 @@ impl State {
         if self.task(task).life == Life::OneCall {
             return self.exit(cx, task);
         }
-        self.task_mut(task).call = None;
+        let of = self.task_mut(task);
+        (of.call, of.signaled) = (None, false);
         Ok(())
     }
 

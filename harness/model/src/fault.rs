@@ -23,6 +23,7 @@ fn errors(call: &Call) -> &'static [Errno] {
         Call::Close { .. }
         | Call::Exit
         | Call::Fork
+        | Call::Signal { .. }
         | Call::GetFl { .. }
         | Call::SetFl { .. }
         | Call::GetFd { .. }

@@ -312,6 +312,7 @@ impl<'a> Footprints<'a> {
             | Call::Readlink { .. }
             | Call::Fdinfo { .. }
             | Call::Setuid { .. }
+            | Call::Truncate { .. }
             | Call::RlimitNofile { .. } => None,
             _ => {
                 self.strange = true;
@@ -468,6 +469,7 @@ impl<'a> Footprints<'a> {
                 let writes = is_writing(*flags) || flags.contains(OpenFlags::O_TRUNC);
                 self.access(lookup::opened(*path, *flags), writes, task)
             }
+            Call::Truncate { path, .. } => self.access(lookup::truncated(*path), true, task),
             Call::Exec { path } => self.access(lookup::executed(*path), false, task),
             Call::Kill { task } => self.writes(&[Resource::Victim(*task)]).into(),
             Call::Exit => self.exits.get(&task).copied().unwrap_or(Footprint::ALL).into(),
@@ -845,7 +847,9 @@ impl<'a> Footprints<'a> {
         let content = self.content(then.path(), then.writes());
         let marks = match then {
             Then::ExecRead(..) | Then::Opened(_) | Then::OpenPerm(_) => self.marks(then.path()),
-            Then::AccessPerm(_) | Then::Transferred(_) => Footprint::default(),
+            Then::AccessPerm(_) | Then::Transferred(_) | Then::Truncated { .. } => {
+                Footprint::default()
+            }
         };
         content.with(marks).with(position.unwrap_or_default())
     }

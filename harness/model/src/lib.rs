@@ -26,6 +26,7 @@ mod observe;
 mod reached;
 mod read;
 mod rules;
+mod signal;
 mod socket;
 mod state;
 #[cfg(any(test, feature = "testing"))]

@@ -19,6 +19,11 @@ pub(crate) fn executed(path: Path) -> Path {
     path.followed()
 }
 
+/// What `truncate(2)` finds.
+pub(crate) fn truncated(path: Path) -> Path {
+    path.followed()
+}
+
 /// Whether an open follows a link at the end: `build_open_flags` in fs/open.c.
 pub(crate) fn follows(flags: OpenFlags) -> bool {
     !flags.contains(OpenFlags::O_NOFOLLOW) && !is_exclusive(flags)

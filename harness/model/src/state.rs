@@ -150,6 +150,8 @@ pub(crate) struct TaskState {
     pub runs: Option<Inode>,
     /// A SIGKILL is on its way to it.
     pub killed: bool,
+    /// Another signal is, until its call is over, which it does not end.
+    pub signaled: bool,
     /// How many open file descriptions it has made.
     pub files_made: u32,
 }
@@ -401,6 +403,7 @@ impl State {
             call: None,
             runs: None,
             killed: false,
+            signaled: false,
             files_made: 0,
         };
         let mut tasks = vec![task; tasks.max(1)];

@@ -9,6 +9,9 @@ use crate::{End, Kernel, Model, Observation, Stop};
 /// Pid of the task `main` of a simulated run; a task's pid is this and its number.
 pub const MAIN_PID: i32 = 10;
 
+const SIGKILL: i32 = 9;
+const SIGUSR1: i32 = 10;
+
 /// Runs a program on a kernel that does what the contract allows first.
 ///
 /// # Errors
@@ -62,15 +65,20 @@ fn simulate_step(
             _ => return Err(stop),
         }
     }
-    let killed = match program.steps[step].call {
-        Call::Kill { task } => Some(task),
-        _ => None,
-    };
     for (number, (old, new)) in (0u8..).zip(before[0].tasks.iter().zip(&model.states[0].tasks)) {
+        let task = Task(number);
         let was_there = old.life != Life::Ended || old.call.is_some();
         if was_there && new.life == Life::Ended && new.call.is_none() {
-            let end = if killed == Some(Task(number)) { End::Signaled(9) } else { End::Exited(0) };
-            seen.ended.push((Task(number), end));
+            // A signal with a handler ends programs that were executed, whose call never returns.
+            let of = old.call.as_ref().map(|call| call.step);
+            let unreturned = !seen.returns.iter().any(|back| Some(back.step) == of);
+            let end = match program.steps[step].call {
+                Call::Kill { task: victim } if victim == task => End::Signaled(SIGKILL),
+                Call::Signal { task: to, .. } if to == task && unreturned => End::Signaled(SIGUSR1),
+                _ if old.signaled && unreturned => End::Signaled(SIGUSR1),
+                _ => End::Exited(0),
+            };
+            seen.ended.push((task, end));
         }
     }
     Ok(seen)

@@ -186,6 +186,13 @@ pub enum Call {
         /// What is written: ASCII.
         text: String,
     },
+    /// `truncate(path, size)`.
+    Truncate {
+        /// The file.
+        path: Path,
+        /// Its new length in bytes.
+        size: u32,
+    },
     /// `ftruncate(fd, size)`.
     Ftruncate {
         /// The file.
@@ -368,7 +375,7 @@ pub enum Call {
     /// `a = spawn CALL`: a new task makes the call and exits when it has returned. It is a process
     /// of its own that holds just the fds that the call names; with its exit they are released.
     Spawn {
-        /// The call, no spawn, fork, exit, kill or await.
+        /// The call, no spawn, fork, exit, kill, signal or await.
         call: Box<Call>,
     },
     /// `d = fork()`: a new task with copies of all fds of the calling one. It makes the steps that
@@ -382,6 +389,15 @@ pub enum Call {
         /// The victim, not `main`.
         task: Task,
     },
+    /// `signal(a)`: a signal for which tasks have a handler that does nothing; `signal(a, RESTART)`:
+    /// one of which the handler was set with `SA_RESTART`. Programs that were executed have none, so
+    /// it ends them. Returns 0, also where the task has ended.
+    Signal {
+        /// Who gets it.
+        task: Task,
+        /// Whether a call that it interrupts is begun anew.
+        restart: bool,
+    },
     /// `a` alone: how the latest call of the task stands.
     Await {
         /// The task.
@@ -394,7 +410,7 @@ impl Call {
     pub const DEFAULT_READ: u32 = 4096;
 
     /// What the calls are called in the text form, `spawn` included.
-    pub const NAMES: [&'static str; 47] = [
+    pub const NAMES: [&'static str; 49] = [
         "fanotify_init",
         "fanotify_mark",
         "open_queue",
@@ -407,6 +423,7 @@ impl Call {
         "page_in",
         "write_fault",
         "pwrite",
+        "truncate",
         "ftruncate",
         "fallocate",
         "mmap",
@@ -442,6 +459,7 @@ impl Call {
         "fork",
         "exit",
         "kill",
+        "signal",
     ];
 
     /// Its name in the text form; a call that waits for a task has none.
@@ -459,6 +477,7 @@ impl Call {
             Self::PageIn { .. } => "page_in",
             Self::WriteFault { .. } => "write_fault",
             Self::Pwrite { .. } => "pwrite",
+            Self::Truncate { .. } => "truncate",
             Self::Ftruncate { .. } => "ftruncate",
             Self::Fallocate { .. } => "fallocate",
             Self::Mmap { .. } => "mmap",
@@ -494,6 +513,7 @@ impl Call {
             Self::Fork => "fork",
             Self::Exit => "exit",
             Self::Kill { .. } => "kill",
+            Self::Signal { .. } => "signal",
             Self::Await { .. } => return None,
         })
     }
@@ -536,6 +556,7 @@ impl Call {
             Self::FanotifyInit { .. }
             | Self::Open { .. }
             | Self::Exec { .. }
+            | Self::Truncate { .. }
             | Self::Setuid { .. }
             | Self::Socket
             | Self::PageIn { .. }
@@ -549,6 +570,7 @@ impl Call {
             | Self::Fork
             | Self::Exit
             | Self::Kill { .. }
+            | Self::Signal { .. }
             | Self::Await { .. } => [None, None],
         }
         .into_iter()

@@ -212,6 +212,9 @@ pub(crate) struct Scope {
     open: Option<Open>,
     /// Whether a start was to be swept.
     sweeps: bool,
+    /// Tasks that read into missing memory, and tasks that get signals.
+    missing: Vec<Task>,
+    signaled: Vec<Task>,
 }
 
 /// A block that further steps can stand in.
@@ -258,6 +261,8 @@ impl Scope {
             blocks: 0,
             open: None,
             sweeps: false,
+            missing: Vec::new(),
+            signaled: Vec::new(),
         }
     }
 
@@ -363,6 +368,11 @@ impl Scope {
         if let Some(expect) = &step.expect {
             check_expect(expect, returns, tasks).map_err(|fault| (Part::Expect, fault))?;
         }
+        match step.call.innermost() {
+            Call::ReadMissing { .. } => self.missing.push(self.reader(step)),
+            Call::Signal { task, .. } => self.signaled.push(*task),
+            _ => {}
+        }
         match &step.bind {
             Bind::None => (),
             Bind::Fd(_) => self.vars.push(role),
@@ -446,6 +456,7 @@ impl Scope {
             | Call::Await { task }
             | Call::PidfdGetfd { task, .. }
             | Call::PageIn { task }
+            | Call::Signal { task, .. }
                 if usize::from(task.0) >= self.tasks.len() =>
             {
                 Err(unknown_task())
@@ -459,6 +470,7 @@ impl Scope {
             | Call::Pread { size, .. }
             | Call::ReadFault { size, .. }
             | Call::ReadMissing { size, .. }
+            | Call::Truncate { size, .. }
             | Call::Ftruncate { size, .. }
             | Call::Fallocate { size, .. }
             | Call::Mmap { size, .. }
@@ -501,7 +513,23 @@ impl Scope {
             {
                 Err(Fault::new("flags above bit 31", "32 bits"))
             }
+            // Who has a signal to handle when it returns does not sleep for a page but asks for it
+            // again and again (handle_userfault() in mm/userfaultfd.c), so nothing comes to rest.
+            Call::Signal { task, .. } if self.missing.contains(task) => {
+                Err(Fault::new("a signal to a task that reads into missing memory", "another task"))
+            }
+            Call::ReadMissing { .. } if self.signaled.contains(&self.reader(step)) => {
+                Err(Fault::new("a read into missing memory by a task that gets a signal", "`read`"))
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// Who makes the call of a step, if it is none of the executor's own.
+    fn reader(&self, step: &Step) -> Task {
+        match step.call {
+            Call::Spawn { .. } => Task(self.tasks.len() as u8),
+            _ => step.task,
         }
     }
 
@@ -550,6 +578,7 @@ fn check_call_in_block(open: &Open, step: &Step) -> Result<(), Fault> {
     }
     match step.call.innermost() {
         Call::Sysctl { .. } => return Err(Fault::new("`sysctl` in a block", before)),
+        Call::Signal { .. } => return Err(Fault::new("`signal` in a block", before)),
         Call::Await { .. } => return Err(Fault::new("an await in a block", before)),
         Call::Sleep { .. } | Call::KernelLog => {
             let name = step.call.name().unwrap_or_default();
@@ -593,6 +622,7 @@ pub(crate) fn can_be_spawned(call: &Call) -> bool {
             | Call::Sleep { .. }
             | Call::KernelLog
             | Call::Kill { .. }
+            | Call::Signal { .. }
             | Call::Await { .. }
     )
 }

@@ -22,6 +22,7 @@ use crate::limits::Limits;
 use crate::log::Watchdog;
 use crate::paging::{MissingMemory, Pager};
 use crate::run::{Run, Slot, State};
+use crate::signals;
 use crate::sys::{self, sys};
 use crate::task::{self, Origin};
 
@@ -134,6 +135,7 @@ impl<'a> Coordinator<'a> {
     /// Makes the namespaces' first process and the task `main`.
     fn new(run: &'a Run<'a>) -> Result<Self> {
         observe::lower_priority()?;
+        signals::handle()?;
         let loadavg = observe::open_loadavg()?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let pager = run.program.needs().any(|need| need == Facility::MissingPages);

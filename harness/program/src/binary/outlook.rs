@@ -287,6 +287,9 @@ impl Outlook {
             add(Close, 1);
             add(Kill, if self.is_held_by_forked() { 4 } else { 1 });
         }
+        if waits > 0 || !self.readers.is_empty() {
+            add(Signal, usize::from(of_block.is_none()));
+        }
         match of_block {
             Some(steps) => add(EndBlock, 2 * steps * steps),
             None => {
@@ -344,6 +347,13 @@ impl Outlook {
         let unread = self.unread.iter().map(|(accessor, _)| *accessor);
         let pending = self.pending.iter().map(|pending| pending.accessor);
         unread.chain(pending).chain(self.forked.iter().copied()).collect()
+    }
+
+    /// The tasks that wait for an answer, or for an event to read.
+    pub(super) fn sleepers(&self) -> Vec<Task> {
+        let unread = self.unread.iter().map(|(accessor, _)| *accessor);
+        let pending = self.pending.iter().map(|pending| pending.accessor);
+        unread.chain(pending).chain(self.readers.iter().copied()).collect()
     }
 
     /// What an access of this kind is asked about.

@@ -304,6 +304,11 @@ impl Reader<'_> {
                 good: u32::from(self.bytes.byte()) % (Program::MAX_WRITE + 1),
             },
             Op::Pwrite => Call::Pwrite { fd: self.fd(None, CONTENTS), text: self.text() },
+            Op::Truncate => {
+                // Those that were asked about before.
+                let watched = self.outlook.watched(false);
+                Call::Truncate { path: self.path(&watched), size: self.read_size() }
+            }
             Op::Ftruncate => {
                 Call::Ftruncate { fd: self.fd(None, CONTENTS), size: self.read_size() }
             }
@@ -358,6 +363,11 @@ impl Reader<'_> {
             Op::Kill => {
                 let victims = self.outlook.victims();
                 Call::Kill { task: self.task(|origin| origin != Origin::Main, &victims)? }
+            }
+            Op::Signal => {
+                let sleepers = self.outlook.sleepers();
+                let task = self.task(|_| true, &sleepers)?;
+                Call::Signal { task, restart: self.bytes.byte() % 2 == 1 }
             }
             Op::Await => Call::Await { task: self.task(|_| true, &[])? },
             // A spawned task spawns nothing, and `step` has taken all others.

@@ -58,6 +58,8 @@ pub(super) enum Op {
     Await,
     BeginBlock,
     EndBlock,
+    Truncate,
+    Signal,
 }
 
 impl Op {
@@ -90,6 +92,7 @@ impl Op {
             Call::PageIn { .. } => Self::PageIn,
             Call::WriteFault { .. } => Self::WriteFault,
             Call::Pwrite { .. } => Self::Pwrite,
+            Call::Truncate { .. } => Self::Truncate,
             Call::Ftruncate { .. } => Self::Ftruncate,
             Call::Fallocate { .. } => Self::Fallocate,
             Call::Mmap { .. } => Self::Mmap,
@@ -110,12 +113,13 @@ impl Op {
             Call::Fork => Self::Fork,
             Call::Exit => Self::Exit,
             Call::Kill { .. } => Self::Kill,
+            Call::Signal { .. } => Self::Signal,
             Call::Await { .. } => Self::Await,
         }
     }
 
     /// What a step calls.
-    pub(super) const STEPS: [Self; 50] = {
+    pub(super) const STEPS: [Self; 52] = {
         use Op::*;
         [
             FanotifyInit,
@@ -168,11 +172,13 @@ impl Op {
             EndBlock,
             ReadMissing,
             PageIn,
+            Truncate,
+            Signal,
         ]
     };
 
     /// What a spawned task calls.
-    pub(super) const SPAWNED: [Self; 39] = {
+    pub(super) const SPAWNED: [Self; 40] = {
         use Op::*;
         [
             Open,
@@ -214,6 +220,7 @@ impl Op {
             RecvFd,
             UnshareUser,
             ReadMissing,
+            Truncate,
         ]
     };
 

@@ -193,6 +193,10 @@ impl Writer<'_> {
                 word::write(self.bytes, *flags, tables::OPEN);
             }
             Call::Exec { path } => self.path(*path),
+            Call::Truncate { path, size } => {
+                self.path(*path);
+                self.read_size(*size);
+            }
             Call::Setuid { uid } => self.bytes.extend(uid.to_le_bytes()),
             Call::Sysctl { name, value } => {
                 self.byte(place(&Sysctl::ALL, name).unwrap_or_default());
@@ -204,6 +208,10 @@ impl Writer<'_> {
             Call::RlimitNofile { more } => self.byte(*more),
             Call::Kill { task } => self.task(*task, |origin| origin != Origin::Main),
             Call::Await { task } | Call::PageIn { task } => self.task(*task, |_| true),
+            Call::Signal { task, restart } => {
+                self.task(*task, |_| true);
+                self.byte((*restart).into());
+            }
             Call::Spawn { .. }
             | Call::Fork
             | Call::Exit

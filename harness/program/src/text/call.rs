@@ -118,12 +118,19 @@ pub(super) fn write_call(f: &mut fmt::Formatter<'_>, names: Names<'_>, call: &Ca
             write_flags(f, flags)?;
         }
         Call::Exec { path } => write!(f, "{path}")?,
+        Call::Truncate { path, size } => write!(f, "{path}, {size}")?,
         Call::FailNth { nth } => write!(f, "{nth}")?,
         Call::Sleep { ms } => write!(f, "{ms}")?,
         Call::Setuid { uid } => write!(f, "{uid}")?,
         Call::Sysctl { name, value } => write!(f, "{}, {value}", name.name())?,
         Call::RlimitNofile { more } => write!(f, "{more}")?,
         Call::Kill { task } | Call::PageIn { task } => f.write_str(names.0.task_name(*task))?,
+        Call::Signal { task, restart } => {
+            f.write_str(names.0.task_name(*task))?;
+            if *restart {
+                write!(f, ", {RESTART}")?;
+            }
+        }
         Call::Spawn { .. }
         | Call::Fork
         | Call::Exit
@@ -134,6 +141,9 @@ pub(super) fn write_call(f: &mut fmt::Formatter<'_>, names: Names<'_>, call: &Ca
     }
     f.write_str(")")
 }
+
+/// Of a signal: that its handler has `SA_RESTART`.
+const RESTART: &str = "RESTART";
 
 /// What the names in a call stand for.
 pub(super) trait Resolve {
@@ -237,12 +247,16 @@ pub(super) fn read_call(cursor: &mut Cursor, names: &impl Resolve) -> Result<Cal
         },
         "open" => Call::Open { path: args.path()?, flags: args.next(read_flags)? },
         "exec" => Call::Exec { path: args.path()? },
+        "truncate" => Call::Truncate { path: args.path()?, size: args.number("a size")? },
         "setuid" => Call::Setuid { uid: args.number("a uid")? },
         "sysctl" => Call::Sysctl { name: args.sysctl()?, value: args.number("a value")? },
         "rlimit_nofile" => Call::RlimitNofile { more: args.number("a number of fds")? },
         "fork" => Call::Fork,
         "exit" => Call::Exit,
         "kill" => Call::Kill { task: args.task()? },
+        "signal" => {
+            Call::Signal { task: args.task()?, restart: args.more() && args.word(RESTART)? }
+        }
         _ => return Err(args.cursor.error(&["a call"])),
     };
     if args.more() {
@@ -305,6 +319,17 @@ impl<R: Resolve> Arguments<'_, R> {
             };
             cursor.skip();
             Ok(text)
+        })
+    }
+
+    /// Takes this word; true.
+    fn word(&mut self, word: &'static str) -> Result<bool, ParseError> {
+        self.next(|cursor| {
+            if cursor.takes_word(word) {
+                Ok(true)
+            } else {
+                Err(cursor.error_near(&[&format!("`{word}`")], [word]))
+            }
         })
     }
 

@@ -212,6 +212,7 @@ fn errors_in_blocks_have_their_place() {
             1,
             "found `sysctl` in a block, expected it before or behind the block",
         ),
+        ("signal(a)", 5, 1, "found `signal` in a block, expected it before or behind the block"),
         (
             "q = open_queue(c)\nread(q)\nd: read(q)",
             7,
@@ -300,4 +301,32 @@ fn no_text_makes_the_parser_panic() {
             }
         }
     }
+}
+
+#[test]
+fn who_reads_into_missing_memory_gets_no_signal() {
+    let made = "c = fanotify_init(CLASS_CONTENT, O_RDONLY)\nd = fork()\n";
+    for (steps, line, message) in [
+        (
+            "d: read_missing(c, 24, 0)\nsignal(d)\n",
+            4,
+            "found a signal to a task that reads into missing memory, expected another task",
+        ),
+        (
+            "a = spawn read_missing(c, 24, 0)\nsignal(d)\nsignal(a, RESTART)\n",
+            5,
+            "found a signal to a task that reads into missing memory, expected another task",
+        ),
+        (
+            "signal(d)\nd: read_missing(c, 24, 0)\n",
+            4,
+            "found a read into missing memory by a task that gets a signal, expected `read`",
+        ),
+    ] {
+        let error = parse(&format!("{made}{steps}")).expect_err("a signal too many");
+        assert_eq!((error.line, error.to_string().as_str()), (line, message));
+    }
+    let wrong = parse(&format!("{made}signal(d, RESTARTED)\n")).expect_err("no such word");
+    let message = "found `RESTARTED`, expected `RESTART`; did you mean `RESTART`?";
+    assert_eq!(wrong.to_string(), message);
 }

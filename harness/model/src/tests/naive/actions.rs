@@ -31,7 +31,15 @@ impl<'a> Naive<'a> {
         let mut actors = vec![actor; program.tasks.len()];
         actors[0].life = Life::Steps;
         let vars = vec![-1; program.vars.len()];
-        Self { program, actors, files: Vec::new(), groups: Vec::new(), events: Vec::new(), vars }
+        Self {
+            program,
+            actors,
+            files: Vec::new(),
+            groups: Vec::new(),
+            events: Vec::new(),
+            vars,
+            lengths: BTreeMap::new(),
+        }
     }
 
     pub(super) fn actor(&self, task: Task) -> &Actor {
@@ -234,7 +242,7 @@ impl<'a> Naive<'a> {
                 }
                 Then::Read { file, size, positioned } => {
                     self.unlock(&walk.then);
-                    let text = walk.path.inode().contents().unwrap_or_default();
+                    let text = self.text(walk.path);
                     let from = if positioned { self.files[file].position } else { 0 };
                     let from = from.min(text.len());
                     let bytes = text[from..(from + size).min(text.len())].to_vec();
@@ -494,8 +502,8 @@ impl<'a> Naive<'a> {
                     returns(if of.stopped { 0 } else { EVENT * of.unread.len() })
                 }
                 (Some(Kind::File { path, .. }), Some(file)) => {
-                    let len = path.inode().contents().map_or(0, |bytes| bytes.len());
-                    returns(len - self.files[file].position)
+                    let len = self.text(path).len() as i64;
+                    At::Done(len - self.files[file].position as i64, Seen::Nothing)
                 }
             },
             Call::Open { path, flags } => {
@@ -538,6 +546,25 @@ impl<'a> Naive<'a> {
                 self.actor_mut(task).life = Life::Dead;
                 At::Exit
             }
+            Call::Truncate { path, size } => {
+                self.lengths.insert(path.index, *size as usize);
+                returns(0)
+            }
+            Call::Signal { task: to, restart } => {
+                let reads = match self.actor(*to).doing.as_ref().map(|doing| &doing.at) {
+                    Some(At::Take(reading)) => Some(reading.file),
+                    _ => None,
+                };
+                // Its flags are what they were when it fell asleep.
+                assert!(reads.is_none_or(|file| !self.files[file].nonblocking));
+                if reads.is_some()
+                    && !restart
+                    && let Some(doing) = &mut self.actor_mut(*to).doing
+                {
+                    doing.at = fails(Errno::EINTR);
+                }
+                returns(0)
+            }
             Call::Kill { task: victim } => {
                 let dead = matches!(self.actor(*victim).life, Life::Dead | Life::Unborn);
                 if !dead {
@@ -547,6 +574,15 @@ impl<'a> Naive<'a> {
             }
             call => panic!("the naive kernel knows no {:?}", call.name()),
         })
+    }
+
+    /// What a file holds.
+    fn text(&self, path: Path) -> Vec<u8> {
+        let mut text = path.inode().contents().unwrap_or_default();
+        if let Some(len) = self.lengths.get(&path.index) {
+            text.resize(*len, 0);
+        }
+        text
     }
 
     fn mark(&mut self, group: usize, flags: MarkFlags, mask: EventMask, path: Path) -> At {

@@ -24,6 +24,8 @@ struct Naive<'a> {
     groups: Vec<Group>,
     events: Vec<Waiting>,
     vars: Vec<i32>,
+    /// Lengths of the files by their index, once they were truncated.
+    lengths: BTreeMap<u8, usize>,
 }
 
 #[derive(Clone)]

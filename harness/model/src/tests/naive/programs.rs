@@ -120,11 +120,18 @@ impl Writer<'_> {
     /// A step in no block.
     fn step(&mut self) {
         let names = self.names.clone();
-        match self.random.below(12) {
+        match self.random.below(14) {
             0 | 1 => self.spawn_open(),
             2 => {
                 if let Some(victim) = self.victim(&names) {
                     self.line(&format!("kill({victim})"));
+                }
+            }
+            4 => {
+                let of = if self.random.one_in(2) { &names.forked } else { &names.spawned };
+                if let Some(task) = self.pick(of) {
+                    let restart = if self.random.one_in(3) { ", RESTART" } else { "" };
+                    self.line(&format!("signal({task}{restart})"));
                 }
             }
             3 if !self.small => {
@@ -215,6 +222,9 @@ impl Writer<'_> {
                 let file = self.pick(&names.files)?;
                 let call = if self.random.one_in(2) { "read" } else { "pread" };
                 format!("{actor}{call}({file}, 5)")
+            }
+            23 if self.random.one_in(2) => {
+                format!("{actor}truncate({}, {})", self.path(), self.random.below(12))
             }
             _ => return None,
         })
