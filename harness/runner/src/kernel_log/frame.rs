@@ -1,0 +1,135 @@
+//! Functions in a report.
+
+/// What stands between a bug and its report: checkers, allocators, locks and the scheduler. They
+/// are on the stack whatever the bug is.
+const PLUMBING: &[&str] = &[
+    "dump_stack",
+    "__dump_stack",
+    "print_",
+    "show_",
+    "kasan_",
+    "__kasan_",
+    "__asan_",
+    "check_memory_region",
+    "kcsan_",
+    "__tsan_",
+    "ubsan_",
+    "__ubsan_",
+    "lock_acquire",
+    "__lock_acquire",
+    "check_",
+    "validate_chain",
+    "_raw_",
+    "__raw_",
+    "do_raw_",
+    "mutex_lock",
+    "__mutex_lock",
+    "down_read",
+    "down_write",
+    "__might_",
+    "might_",
+    "___might_",
+    "__schedule",
+    "schedule",
+    "preempt_schedule",
+    "wait_for_completion",
+    "__wait_for_common",
+    "refcount_",
+    "__list_",
+    "list_",
+    "kmemleak_",
+    "kmalloc",
+    "__kmalloc",
+    "kmem_cache_",
+    "kfree",
+    "___slab",
+    "__slab",
+    "slab_",
+    "kvmalloc",
+    "memcpy",
+    "memmove",
+    "memset",
+    "memcmp",
+    "__warn",
+    "report_bug",
+    "handle_bug",
+    "exc_",
+    "asm_",
+    "asm_exc_",
+    "rcu_lockdep",
+    "lockdep_",
+    "__debug_object",
+    "debug_",
+    "panic",
+    "die",
+    "__die",
+    "ret_from_fork",
+];
+
+/// The function that a stack line names: `fanotify_read+0x1a2/0x400`, also behind an address. What
+/// the unwinder is not sure of (`? f+0x1/0x2`) counts as none.
+pub(super) fn of_stack(line: &str) -> Option<&str> {
+    let line = line.trim();
+    if line.starts_with('?') {
+        return None;
+    }
+    let word =
+        line.strip_suffix(']').map_or(line, |line| line.rsplit_once(" [").map_or(line, |it| it.0));
+    let word = word.strip_prefix("[<").and_then(|it| it.split_once(">] ")).map_or(word, |it| it.1);
+    if word.contains(' ') { None } else { of_symbol(word) }
+}
+
+/// The function of `f+0x1/0x2`. What the compiler made of it (`f.isra.0`) is the same function.
+pub(super) fn of_symbol(word: &str) -> Option<&str> {
+    let (name, rest) = word.split_once("+0x")?;
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'.';
+    if name.is_empty() || !name.bytes().all(is_name) || !rest.contains("/0x") {
+        return None;
+    }
+    Some(name.split('.').next().unwrap_or(name))
+}
+
+/// Whether the function stands between a bug and its report.
+pub(super) fn is_plumbing(name: &str) -> bool {
+    PLUMBING.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The function in which a report says that it happened: where the processor stood, unless that is
+/// plumbing, else the innermost on the stack that is none.
+pub(super) fn culprit<'a>(lines: &[&'a str]) -> Option<&'a str> {
+    let stood = lines.iter().find_map(|line| {
+        of_symbol(line.trim().strip_prefix("RIP: ")?.split_once(':')?.1.split(' ').next()?)
+    });
+    let own = |name: &&str| !is_plumbing(name);
+    stood.filter(own).or_else(|| lines.iter().filter_map(|line| of_stack(line)).find(own)).or(stood)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_names_a_function() {
+        assert_eq!(of_stack("  fanotify_read+0x1a2/0x400"), Some("fanotify_read"));
+        assert_eq!(of_stack(" a.isra.0+0x1/0x2"), Some("a"));
+        assert_eq!(of_stack(" a.cold+0x1/0x2 [module]"), Some("a"));
+        assert_eq!(of_stack(" [<ffffffff81000000>] a+0x1/0x2"), Some("a"));
+        assert_eq!(of_stack(" ? a+0x1/0x2"), None);
+        assert_eq!(of_stack("Modules linked in:"), None);
+        assert_eq!(of_stack("BUG: x in a+0x1/0x2"), None);
+        assert_eq!(of_stack("]"), None);
+    }
+
+    #[test]
+    fn what_stands_in_between_is_no_culprit() {
+        let lines = [
+            "RIP: 0010:refcount_warn_saturate+0x1/0x2",
+            " refcount_warn_saturate+0x1/0x2",
+            " fsnotify_put_group+0x1/0x2",
+        ];
+        assert_eq!(culprit(&lines), Some("fsnotify_put_group"));
+        assert_eq!(culprit(&lines[..1]), Some("refcount_warn_saturate"));
+        assert_eq!(culprit(&["RIP: 0010:a+0x1/0x2 extra"]), Some("a"));
+        assert_eq!(culprit(&[]), None);
+    }
+}

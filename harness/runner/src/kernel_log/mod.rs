@@ -1,0 +1,112 @@
+//! Reports of the kernel's own checkers on the console: found, cut out whole and named.
+
+mod frame;
+mod kind;
+mod line;
+mod title;
+
+use kind::Kind;
+use line::Line;
+
+/// A report, cut out of the console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What it says and where, without anything that differs from run to run or build to build:
+    /// reports of one title are one bug.
+    pub title: String,
+    /// It and what follows, as printed.
+    pub text: String,
+}
+
+/// How many lines a report has at most. A list of held locks or of tasks can go on for ever.
+const LINES: usize = 200;
+
+/// The first report in what the console printed.
+pub fn first_report(console: &str) -> Option<Report> {
+    let lines: Vec<Line<'_>> = console.lines().map(Line::read).collect();
+    let (first, kind) =
+        lines.iter().enumerate().find_map(|(at, line)| Some((at, Kind::of(line.message)?)))?;
+    let lines = cut(&lines[first..], kind);
+    let messages: Vec<&str> = lines.iter().map(|line| line.message).collect();
+    let text: Vec<&str> = lines.iter().map(|line| line.whole).collect();
+    Some(Report { title: title::of(kind, &messages), text: text.join("\n") })
+}
+
+/// The lines of the report that begins with the first one. Other tasks and processors print in
+/// between; where the kernel tells who prints (`CONFIG_PRINTK_CALLER`), their lines are left out.
+fn cut<'a>(lines: &[Line<'a>], kind: Kind) -> Vec<Line<'a>> {
+    let Some(first) = lines.first() else { return Vec::new() };
+    let mut report = Vec::new();
+    for line in lines.iter().filter(|line| line.caller == first.caller).take(LINES) {
+        let other = !report.is_empty() && Kind::of(line.message).is_some_and(|it| it != kind);
+        if other && !kind::is_consequence(line.message) {
+            break;
+        }
+        report.push(*line);
+        if kind.ends_with(line.message, report.len()) {
+            break;
+        }
+    }
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quiet_console_has_none() {
+        let console = "[    0.0] Linux version 7.3.4\n\
+            [    2.0] main (37): Using fanotify permission checks may lead to deadlock; tainting kernel\n\
+            [    2.1] kmemleak: Kernel memory leak detector initialized (mem pool available: 15999)\n";
+        assert_eq!(first_report(console), None);
+        assert_eq!(first_report(""), None);
+    }
+
+    #[test]
+    fn a_report_is_cut_out_of_what_others_print() {
+        let console = "[    0.1][    T1] booting\n\
+            [    1.2][   T40] ==================================================================\n\
+            [    1.2][   T40] BUG: KASAN: slab-use-after-free in fanotify_read+0x1a2/0x400\r\n\
+            [    1.2][    C1] clocksource: a line of another processor\n\
+            [    1.2][   T40] Read of size 8 at addr ffff888003e5f000 by task init/40\n\
+            [    1.2][   T40] ==================================================================\n\
+            [    1.3][   T40] a\n";
+        let report = first_report(console).expect("a report");
+        assert_eq!(report.title, "KASAN: slab-use-after-free Read in fanotify_read");
+        assert_eq!(report.text.lines().count(), 3, "{}", report.text);
+        assert!(!report.text.contains("clocksource"), "{}", report.text);
+    }
+
+    #[test]
+    fn a_panic_belongs_to_the_report_that_causes_it() {
+        let console = "BUG: KASAN: slab-out-of-bounds in a+0x1/0x2\n\
+            Write of size 4 at addr ffff888003e5f000 by task init/40\n\
+            Kernel panic - not syncing: kasan.fault=panic set ...\n\
+            a\n";
+        let report = first_report(console).expect("a report");
+        assert_eq!(report.title, "KASAN: slab-out-of-bounds Write in a");
+        assert!(report.text.ends_with("\na"), "{}", report.text);
+    }
+
+    #[test]
+    fn one_report_ends_where_another_begins() {
+        let console = "WARNING: fs/notify/mark.c:88 at fsnotify_put_mark+0x1/0x2, CPU#0: init/1\n\
+            RIP: 0010:fsnotify_put_mark+0x1/0x2\n\
+            BUG: KASAN: slab-out-of-bounds in a+0x1/0x2\n";
+        let report = first_report(console).expect("a report");
+        assert_eq!(report.title, "WARNING in fsnotify_put_mark");
+        assert_eq!(report.text.lines().count(), 2);
+    }
+
+    #[test]
+    fn garbage_is_survived() {
+        for garbage in
+            ["\0\u{7f}BUG: ", "[", "[ 1.0][", "[x][y] WARNING: ", "RIP: ", "BUG: KASAN: "]
+        {
+            let _ = first_report(garbage);
+        }
+        let endless = "WARNING: a\n".repeat(10_000);
+        assert_eq!(first_report(&endless).expect("a report").text.lines().count(), LINES);
+    }
+}
