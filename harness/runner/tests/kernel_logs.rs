@@ -1,0 +1,37 @@
+//! What kernels of this project with a seeded bug have printed.
+
+use std::path::Path;
+
+use refan_runner::kernel_log::first_report;
+
+/// The log of that name: the title of its report, and the report's last line.
+fn report(name: &str) -> (String, String) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernel_logs");
+    let log = std::fs::read_to_string(folder.join(name)).expect("a log");
+    let report = first_report(&log).expect("a report");
+    (report.title, report.text.lines().last().unwrap_or_default().trim().to_owned())
+}
+
+#[test]
+fn use_after_free() {
+    // Mutant no-group-ref, shutdown/accessor-killed-in-transit.
+    let (title, last) = report("use-after-free.log");
+    assert_eq!(title, "KASAN: slab-use-after-free Read in fanotify_read");
+    assert!(last.starts_with("====="), "{last}");
+}
+
+#[test]
+fn warning() {
+    // Mutant answered-restarts, restart/answered.
+    let (title, last) = report("warning.log");
+    assert_eq!(title, "WARNING in fsnotify_destroy_event");
+    assert_eq!(last, "---[ end trace 0000000000000000 ]---");
+}
+
+#[test]
+fn order_of_locks() {
+    // Mutant lock-order, restart/watchdog.
+    let (title, last) = report("lock-order.log");
+    assert_eq!(title, "possible circular locking dependency in perm_group_watchdog");
+    assert_eq!(last, "</TASK>");
+}
