@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::cache::Cache;
+use crate::kernel_log::Symbols;
+
+/// Beside a kernel image the same with its debug information, where the target has that.
+pub const DEBUG_IMAGE: &str = "vmlinux.debug";
 
 /// What the kernel says of itself before it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +103,12 @@ impl Prepared {
 
     fn file(cache: &Cache, target: &str) -> PathBuf {
         cache.root().join("prepared").join(format!("{target}.json"))
+    }
+
+    /// The symbols of the kernel, if there are any of that build.
+    pub fn symbols(&self) -> Result<Option<Symbols>> {
+        let file = self.image.with_file_name(DEBUG_IMAGE);
+        if file.exists() { Symbols::read(&file).map(Some) } else { Ok(None) }
     }
 
     /// What QEMU is started with.

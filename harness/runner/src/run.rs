@@ -135,7 +135,10 @@ impl<'a> Worker<'a> {
     /// The outcome of a run of a scenario's program; a finding is tried again on fresh machines.
     pub(crate) fn confirm(&mut self, scenario: &Scenario, program: &Program, ran: Ran) -> Outcome {
         let begun = Instant::now();
-        let Ran { verdict, history, console, reach, elapsed, .. } = ran;
+        let Ran { mut verdict, history, console, reach, elapsed, .. } = ran;
+        if let Verdict::Report(report) = &mut verdict {
+            self.add_lines(report);
+        }
         let mut repeated = None;
         if verdict.is_finding() {
             let mut again = 0;
@@ -182,25 +185,36 @@ impl<'a> Worker<'a> {
         }
         let begun = Instant::now();
         let verdict = match self.unreferenced(&mut guest) {
-            Ok(report) => Verdict::Report(report?),
+            Ok(report) => {
+                let mut report = report?;
+                self.add_lines(&mut report);
+                Verdict::Report(report)
+            }
             Err(error) => Verdict::None(format!("{error:#}")),
-        };
-        let console = match &verdict {
-            Verdict::Report(report) => report.text.clone(),
-            _ => String::new(),
         };
         Some(Outcome {
             name: format!("leaks of {} programs", guest.programs()),
             rules: vec![X5],
             verdict,
             history: String::new(),
-            console,
+            console: String::new(),
             repeated: None,
             sweep: None,
             reach: Reach::default(),
             reproducer: None,
             elapsed: begun.elapsed(),
         })
+    }
+
+    /// Puts the lines of the kernel's source to its frames.
+    fn add_lines(&self, report: &mut Report) {
+        match self.prepared.symbols() {
+            Ok(Some(symbols)) => report.text = symbols.annotate(&report.text),
+            Ok(None) => {}
+            Err(error) => {
+                eprintln!("note: the report stays without lines of the source: {error:#}");
+            }
+        }
     }
 
     fn unreferenced(&self, guest: &mut Guest) -> Result<Option<Report>> {

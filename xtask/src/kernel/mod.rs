@@ -24,6 +24,7 @@ pub use toolchain::Toolchain;
 use build::{Build, RECIPE};
 use configs::{Fragment, Series};
 use refan_runner::cache::{Cache, Entry, Key};
+use refan_runner::prepared::DEBUG_IMAGE;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,7 +34,6 @@ use tree::Tree;
 /// The kind of cache entry that a built kernel is.
 const KERNELS: &str = "kernels";
 const VMLINUX: &str = "vmlinux";
-const DEBUG: &str = "vmlinux.debug";
 const CONFIG: &str = "config";
 const IDENTITY: &str = "build.json";
 
@@ -116,7 +116,7 @@ impl Kernel {
     /// The image with debug information, where the target has it.
     #[must_use]
     pub fn debug(&self) -> Option<PathBuf> {
-        Some(self.entry.join(DEBUG)).filter(|path| path.exists())
+        Some(self.entry.join(DEBUG_IMAGE)).filter(|path| path.exists())
     }
 
     /// Its configuration.
@@ -248,7 +248,7 @@ impl Work<'_> {
             let config = fs::read_to_string(build.config())
                 .map_err(|e| Error::io("read", &build.config(), e))?;
             if config.lines().any(|line| line == "CONFIG_DEBUG_INFO=y") {
-                copy(&build.vmlinux(), DEBUG)?;
+                copy(&build.vmlinux(), DEBUG_IMAGE)?;
             }
             strip(&build.vmlinux(), &dir.join(VMLINUX))?;
             let path = dir.join(IDENTITY);

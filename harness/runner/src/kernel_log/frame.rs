@@ -69,14 +69,30 @@ const PLUMBING: &[&str] = &[
 /// The function that a stack line names: `fanotify_read+0x1a2/0x400`, also behind an address. What
 /// the unwinder is not sure of (`? f+0x1/0x2`) counts as none.
 pub(super) fn of_stack(line: &str) -> Option<&str> {
+    of_symbol(stack_symbol(line)?)
+}
+
+/// All of what such a line says of it: `fanotify_read+0x1a2/0x400`.
+pub(super) fn stack_symbol(line: &str) -> Option<&str> {
     let line = line.trim();
     if line.starts_with('?') {
         return None;
     }
-    let word =
-        line.strip_suffix(']').map_or(line, |line| line.rsplit_once(" [").map_or(line, |it| it.0));
+    let word = line.strip_suffix(']').and_then(|it| it.rsplit_once(" [")).map_or(line, |it| it.0);
     let word = word.strip_prefix("[<").and_then(|it| it.split_once(">] ")).map_or(word, |it| it.1);
-    if word.contains(' ') { None } else { of_symbol(word) }
+    of_symbol(word).map(|_| word)
+}
+
+/// Where the processor stood, in the line that tells: `RIP: 0010:f+0x1/0x2`, `BUG: KASAN: … in
+/// f+0x1/0x2`.
+pub(super) fn symbol_where_it_stood(line: &str) -> Option<&str> {
+    let line = line.trim();
+    if let Some(registers) = line.strip_prefix("RIP: ") {
+        let word = registers.split_once(':')?.1.split(' ').next()?;
+        return of_symbol(word).map(|_| word);
+    }
+    let begins = ["BUG: ", "WARNING: "].iter().any(|word| line.starts_with(word));
+    begins.then(|| line.split([' ', ',']).find(|word| of_symbol(word).is_some()))?
 }
 
 /// The function of `f+0x1/0x2`. What the compiler made of it (`f.isra.0`) is the same function.
@@ -97,9 +113,9 @@ pub(super) fn is_plumbing(name: &str) -> bool {
 /// The function in which a report says that it happened: where the processor stood, unless that is
 /// plumbing, else the innermost on the stack that is none.
 pub(super) fn culprit<'a>(lines: &[&'a str]) -> Option<&'a str> {
-    let stood = lines.iter().find_map(|line| {
-        of_symbol(line.trim().strip_prefix("RIP: ")?.split_once(':')?.1.split(' ').next()?)
-    });
+    let registers = |line: &&&str| line.trim().starts_with("RIP: ");
+    let stood = lines.iter().filter(registers).find_map(|line| symbol_where_it_stood(line));
+    let stood = stood.and_then(of_symbol);
     let own = |name: &&str| !is_plumbing(name);
     stood.filter(own).or_else(|| lines.iter().filter_map(|line| of_stack(line)).find(own)).or(stood)
 }

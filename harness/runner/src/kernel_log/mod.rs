@@ -3,10 +3,12 @@
 mod frame;
 mod kind;
 mod line;
+mod symbols;
 mod title;
 
 use kind::Kind;
 use line::Line;
+pub use symbols::Symbols;
 
 /// A report, cut out of the console.
 #[derive(Clone, Debug, PartialEq, Eq)]
