@@ -38,7 +38,7 @@ impl<'a> Naive<'a> {
             groups: Vec::new(),
             events: Vec::new(),
             vars,
-            lengths: BTreeMap::new(),
+            texts: BTreeMap::new(),
         }
     }
 
@@ -547,7 +547,9 @@ impl<'a> Naive<'a> {
                 At::Exit
             }
             Call::Truncate { path, size } => {
-                self.lengths.insert(path.index, *size as usize);
+                let mut text = self.text(*path);
+                text.resize(*size as usize, 0);
+                self.texts.insert(path.index, text);
                 returns(0)
             }
             Call::Signal { task: to, restart } => {
@@ -578,11 +580,9 @@ impl<'a> Naive<'a> {
 
     /// What a file holds.
     fn text(&self, path: Path) -> Vec<u8> {
-        let mut text = path.inode().contents().unwrap_or_default();
-        if let Some(len) = self.lengths.get(&path.index) {
-            text.resize(*len, 0);
-        }
-        text
+        let file = Path { kind: PathKind::File, index: path.index };
+        let text = self.texts.get(&path.index).cloned();
+        text.or_else(|| file.inode().contents()).unwrap_or_default()
     }
 
     fn mark(&mut self, group: usize, flags: MarkFlags, mask: EventMask, path: Path) -> At {

@@ -24,8 +24,8 @@ struct Naive<'a> {
     groups: Vec<Group>,
     events: Vec<Waiting>,
     vars: Vec<i32>,
-    /// Lengths of the files by their index, once they were truncated.
-    lengths: BTreeMap<u8, usize>,
+    /// What the files hold by their index, once they were truncated.
+    texts: BTreeMap<u8, Vec<u8>>,
 }
 
 #[derive(Clone)]
