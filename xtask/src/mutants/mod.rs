@@ -5,11 +5,12 @@ mod matrix;
 mod order;
 mod run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
+use refan_runner::suite::Scenario;
 use refan_runner::sweep::Budget;
 use refan_runner::{Prepared, Verdict, pool};
 use xtask::kernel::Progress;
@@ -22,7 +23,7 @@ use crate::{cli, select};
 pub use data::{Mutant, all};
 use matrix::Matrix;
 use order::in_order;
-use run::Job;
+use run::{Fate, Job};
 
 /// The series of the kernel that carries all bugs that have a switch.
 const SERIES: &str = "mutants";
@@ -75,46 +76,65 @@ pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
             mutant,
             prepared: with_switch(series, mutant.switch),
             reference: unmutated.as_ref().filter(|_| mutant.switch.is_some()),
-            scenarios: in_order(&scenarios, &mutant.breaks),
+            scenarios: in_order(&scenarios, &mutant.breaks, arguments.full),
         })
         .collect();
-    if let Some(unmutated) = &unmutated {
-        steps.phase("hold the kernel without a bug against all scenarios");
-        let mut fallen = Vec::new();
-        let (mut held, mut unsupported) = (0, 0);
-        let machines = pool::size(scenarios.len());
-        let sweeps = Budget::default();
-        pool::run(
-            unmutated,
-            Some(unmutated),
-            &scenarios,
-            machines,
-            &sweeps,
-            |outcome| match outcome.verdict {
-                Verdict::Held => held += 1,
-                Verdict::Unsupported(_) => unsupported += 1,
-                _ => fallen.push(outcome),
-            },
-        )?;
-        steps.done();
-        say!("  unmutated   {held} held, {} did not, {unsupported} unsupported", fallen.len());
-        if held == 0 || !fallen.is_empty() {
-            for outcome in &fallen {
-                say!("    {}: {}\n{}", outcome.name, outcome.verdict.word(), outcome.verdict);
-            }
-            eprintln!("error: the kernel without a bug does not hold, so no kill means anything");
-            return Ok(Exit::NoVerdict);
-        }
+    // Sweeps are many runs each: without `--full` the kernel without a bug has to hold just those by
+    // which a mutant was killed.
+    let (at_once, later): (Vec<Scenario>, Vec<Scenario>) = scenarios
+        .iter()
+        .cloned()
+        .partition(|scenario| arguments.full || scenario.program.swept().is_none());
+    if let Some(unmutated) = &unmutated
+        && !holds(unmutated, &at_once, &steps)?
+    {
+        return Ok(Exit::NoVerdict);
     }
     steps.phase("run the mutants");
     let total = jobs.len();
+    let mut killers = BTreeSet::new();
     run::each(&jobs, arguments.full, |job, fate, elapsed| {
+        if let Fate::Killed(outcomes) = &fate {
+            killers.extend(outcomes.iter().map(|outcome| outcome.name.clone()));
+        }
         matrix.add(job.name, job.mutant, fate, elapsed);
         steps.note(&format!("{} of {total}: {}", matrix.judged(), matrix.latest()));
     });
     steps.done();
+    let later: Vec<Scenario> =
+        later.into_iter().filter(|scenario| killers.contains(&scenario.name)).collect();
+    if let Some(unmutated) = unmutated.as_ref().filter(|_| !later.is_empty())
+        && !holds(unmutated, &later, &steps)?
+    {
+        return Ok(Exit::NoVerdict);
+    }
     matrix.print(begun.elapsed());
     Ok(matrix.exit())
+}
+
+/// Whether the kernel without a bug holds the scenarios.
+fn holds(unmutated: &Prepared, scenarios: &[Scenario], steps: &Steps) -> Result<bool> {
+    steps.phase(&format!("hold the kernel without a bug against {} scenarios", scenarios.len()));
+    let mut fallen = Vec::new();
+    let (mut held, mut unsupported) = (0, 0);
+    let (machines, sweeps) = (pool::size(scenarios.len()), Budget::default());
+    pool::run(unmutated, Some(unmutated), scenarios, machines, &sweeps, |outcome| {
+        match outcome.verdict {
+            Verdict::Held => held += 1,
+            Verdict::Unsupported(_) => unsupported += 1,
+            _ => fallen.push(outcome),
+        }
+    })?;
+    steps.done();
+    say!("  unmutated   {held} held, {} did not, {unsupported} unsupported", fallen.len());
+    if held > 0 && fallen.is_empty() {
+        return Ok(true);
+    }
+    for outcome in &fallen {
+        say!("    {}: {}\n{}", outcome.name, outcome.verdict.word(), outcome.verdict);
+    }
+    eprintln!("error: the kernel without a bug does not hold, so no kill means anything");
+    Ok(false)
 }
 
 /// Prepares the kernel with the seeded bug of that name.

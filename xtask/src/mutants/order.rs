@@ -5,13 +5,14 @@ use refan_runner::suite::Scenario;
 
 /// The scenarios in the order in which they are likely to see a bug soon: first those that name a rule
 /// which it breaks, and those that are swept, which are many runs each, after all others. Of equals
-/// the shorter one comes first.
-pub fn in_order<'a>(scenarios: &'a [Scenario], breaks: &[Rule]) -> Vec<&'a Scenario> {
-    let mut ordered: Vec<&Scenario> = scenarios.iter().collect();
-    ordered.sort_by_key(|scenario| {
-        let names = scenario.program.rules().iter().any(|rule| breaks.contains(rule));
-        (scenario.program.swept().is_some(), !names, scenario.program.steps.len())
-    });
+/// the shorter one comes first. Sweeps that name no such rule are for full runs.
+pub fn in_order<'a>(scenarios: &'a [Scenario], breaks: &[Rule], full: bool) -> Vec<&'a Scenario> {
+    let names =
+        |scenario: &Scenario| scenario.program.rules().iter().any(|rule| breaks.contains(rule));
+    let is_swept = |scenario: &Scenario| scenario.program.swept().is_some();
+    let mut ordered: Vec<&Scenario> =
+        scenarios.iter().filter(|it| full || names(it) || !is_swept(it)).collect();
+    ordered.sort_by_key(|it| (is_swept(it), !names(it), it.program.steps.len()));
     ordered
 }
 
@@ -36,8 +37,11 @@ mod tests {
             scenario("long", "R2", "close(c)\n"),
             scenario("named", "R2", ""),
         ];
-        let ordered = in_order(&scenarios, &[Rule::named('R', 2)]);
-        let names: Vec<&str> = ordered.iter().map(|scenario| scenario.name.as_str()).collect();
-        assert_eq!(names, ["named", "long", "other", "swept", "swept other"]);
+        let names = |full| -> Vec<&str> {
+            let ordered = in_order(&scenarios, &[Rule::named('R', 2)], full);
+            ordered.iter().map(|scenario| scenario.name.as_str()).collect()
+        };
+        assert_eq!(names(true), ["named", "long", "other", "swept", "swept other"]);
+        assert_eq!(names(false), ["named", "long", "other", "swept"]);
     }
 }
