@@ -4,7 +4,7 @@ use refan_abi::{Errno, EventMask, OpenFlags};
 use refan_program::{Inode, Path, PathKind, Rule, Task};
 
 use crate::context::Context;
-use crate::rules::{A1, F1, MAINLINE, Q8};
+use crate::rules::{A1, A2, F1, MAINLINE, Q8};
 use crate::state::{At, Buffer, FileKind, FileNo, Life, Next, OpenFile, Raises, State, Target};
 use crate::violation::Allowed;
 use crate::{Seen, Stop};
@@ -624,10 +624,13 @@ impl State {
         else {
             return Err(Stop::Unjudgeable("a transfer on what is no file".to_owned()));
         };
-        if raises == Raises::Nothing
-            && let Some(call) = &mut self.task_mut(task).call
-        {
-            call.rule = Q8;
+        let rule = match raises {
+            Raises::Nothing => Some(Q8),
+            Raises::NoPermission | Raises::PreAccess => Some(A2),
+            Raises::All => None,
+        };
+        if let (Some(rule), Some(call)) = (rule, &mut self.task_mut(task).call) {
+            call.rule = rule;
         }
         let transfer = Transfer { file, path, raises, what, at_position };
         if at_position && self.position_is_held(file) {

@@ -132,7 +132,7 @@ impl State {
                     self.group_mut(group).queue = None;
                 } else {
                     self.restarts_without_memory(cx, task)?;
-                    self.restart(group);
+                    self.restart(group, then == Closed::Exit);
                 }
                 self.closed(cx, task, then)
             }
@@ -260,7 +260,7 @@ impl State {
             Some(FileKind::Queue(group)) if self.group(group).down => {
                 self.group_mut(group).queue = None;
             }
-            Some(FileKind::Queue(group)) => self.restart(group),
+            Some(FileKind::Queue(group)) => self.restart(group, false),
             Some(FileKind::Classic(group) | FileKind::Control(group)) => {
                 self.stop(group);
                 for event in self.to_be_allowed(group) {

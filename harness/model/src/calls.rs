@@ -11,7 +11,7 @@ use crate::access::{DIRECT, Direction, contradicts_itself};
 use crate::context::Context;
 use crate::group::{Class, Init};
 use crate::lookup;
-use crate::rules::{A1, C1, C2, C4, C5, C6, I1, MAINLINE, Q1, Q2, Q3, Q5, Q6, R3, R4, S1, S2};
+use crate::rules::{A1, C1, C2, C4, C5, C6, I1, K3, MAINLINE, Q1, Q2, Q3, Q5, Q6, R3, R4, S1, S2};
 use crate::state::{
     Answer, At, Buffer, Closed, FileKind, FileNo, GroupNo, Life, Next, Reading, Running, State,
     Target,
@@ -616,14 +616,17 @@ impl State {
         }
         // A group that has stopped may still have events that it has not allowed yet.
         let Some(at) = of.pending.iter().position(|pending| pending.fd == fd) else {
+            let answers = cx.peek_of(self, task).is_some_and(|back| back.value >= 0);
             let rule = match rule {
                 Q6 if down => S2,
-                Q6 if of.void_fds.contains(&fd) => R4,
-                Q6 if self.vars.contains(&fd) => R3,
+                Q6 if answers && of.void_fds.contains(&fd) => R4,
+                Q6 if answers && self.vars.contains(&fd) => R3,
                 rule => rule,
             };
             return self.finish(cx, task, rule, &[Allowed::Errno(Errno::ENOENT)]);
         };
+        let canceled = self.events.get(&of.pending[at].event).is_some_and(|event| event.canceled);
+        let rule = if canceled && of.restartable { K3 } else { rule };
         cx.returns(self, task, rule, &[written])?;
         let event = self.group_mut(group).pending.remove(at).event;
         let answer = match decision {
@@ -765,7 +768,7 @@ impl State {
                 }
                 let rule = match (of.restartable, of.down) {
                     (false, _) => MAINLINE,
-                    (true, false) => Q5,
+                    (true, false) => of.rule_of_queue(Q5),
                     (true, true) => S2,
                 };
                 // A hang-up counts as something to read (POLLIN_SET).
@@ -794,7 +797,7 @@ impl State {
                 if of.hears_of_others {
                     return self.any(cx, task);
                 }
-                let rule = if of.restartable { Q5 } else { MAINLINE };
+                let rule = if of.restartable { of.rule_of_queue(Q5) } else { MAINLINE };
                 if of.down {
                     return self.poll_of_the_dead(cx, task);
                 }
@@ -878,7 +881,7 @@ impl State {
                 let of = self.group(*group);
                 let rule = match (of.restartable, of.down) {
                     (false, _) => MAINLINE,
-                    (true, false) => Q5,
+                    (true, false) => of.rule_of_queue(Q5),
                     (true, true) => S2,
                 };
                 if of.hears_of_others {
@@ -891,7 +894,12 @@ impl State {
                 }
             }
         };
-        self.finish(cx, task, rule, &[allowed])
+        let of = self.file(task, fd).and_then(|(_, file)| file.group());
+        self.finish(cx, task, rule, &[allowed])?;
+        if let Some(group) = of {
+            self.group_mut(group).is_confirmed();
+        }
+        Ok(())
     }
 
     fn rule_of_flags(&self, file: Option<FileNo>) -> Rule {

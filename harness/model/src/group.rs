@@ -6,8 +6,9 @@ use refan_abi::{Errno, InitFlags, METADATA_LEN, OpenFlags};
 use refan_program::{Rule, Task};
 
 use crate::Kernel;
+use crate::latest::Latest;
 use crate::mark::{FID, Mark, On};
-use crate::rules::{CONTROL_FLAGS, I1, I3, MAINLINE, Q9, R1, S1, S2};
+use crate::rules::{CONTROL_FLAGS, I1, I3, K2, MAINLINE, Q9, R1, R8, S1, S2};
 use crate::state::{Answer, At, Event, EventNo, FileNo, GroupNo, State};
 use crate::violation::Allowed;
 
@@ -55,6 +56,8 @@ pub(crate) struct Group {
     pub down: bool,
     /// It has been.
     pub gone: bool,
+    /// What a wrong answer about the queue breaks.
+    pub latest: Latest,
 }
 
 /// An entry of the queue.
@@ -200,6 +203,7 @@ impl State {
             void_fds: BTreeSet::new(),
             down: false,
             gone: false,
+            latest: Latest::default(),
         };
         let rule = if restartable { CONTROL_FLAGS } else { rule };
         Init::Made(rule, Box::new(group), errors)
@@ -224,6 +228,7 @@ impl State {
         }
         if group.limit.is_some_and(|limit| group.unread.len() >= limit as usize) {
             group.unordered = false;
+            group.decided_by(Q9);
             if !group.unread.contains(&Unread::Overflow) {
                 group.unread.push(Unread::Overflow);
             }
@@ -347,7 +352,9 @@ impl State {
 
     /// The queue file is released: what is pending becomes unread again, ahead of everything that
     /// is unread, in the order of first queueing (R1, R2, R7); canceled events are freed (K3).
-    pub(crate) fn restart(&mut self, group: GroupNo) {
+    pub(crate) fn restart(&mut self, group: GroupNo, by_exit: bool) {
+        let rule = self.rule_of_restart(group, by_exit);
+        self.group_mut(group).decided_by(rule);
         let pending = std::mem::take(&mut self.group_mut(group).pending);
         let mut restarted = Vec::new();
         for Pending { event: number, fd, .. } in pending {
@@ -360,7 +367,7 @@ impl State {
                     event.restarted = true;
                     restarted.push((event.rank, number));
                     if let Some(call) = &mut self.task_mut(number.0).call {
-                        call.rule = R1;
+                        call.rule = if by_exit { R8 } else { R1 };
                     }
                 }
                 None => {}
@@ -424,6 +431,7 @@ impl State {
         match unread {
             Some(at) => {
                 of.unread.remove(at);
+                of.decided_by(K2);
                 self.events.remove(&number);
             }
             None if event.answer.is_some() => {
@@ -440,11 +448,14 @@ impl State {
         if !group.restartable {
             MAINLINE
         } else if event.restarted {
-            R1
+            self.task(number.0).call.as_ref().map_or(R1, |call| call.rule)
         } else if group.queue.is_none() {
             crate::rules::R5
         } else if group.limit.is_some_and(|limit| group.unread.len() >= limit as usize) {
             Q9
+        } else if group.unread.contains(&Unread::Event(number)) {
+            // Nobody has read it: nothing shows that there is one.
+            crate::rules::A1
         } else {
             crate::rules::R6
         }

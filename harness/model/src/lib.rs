@@ -19,6 +19,7 @@ mod footprint;
 mod group;
 mod history;
 mod kernel;
+mod latest;
 mod lookup;
 mod mark;
 mod model;

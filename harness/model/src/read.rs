@@ -445,12 +445,13 @@ impl State {
     ) -> Result<i32, Stop> {
         let group = reading.group;
         let restartable = self.group(group).restartable;
-        let general = if restartable { Q4 } else { MAINLINE };
+        let general = self.group(group).rule_of_queue(if restartable { Q4 } else { MAINLINE });
         let events = events_of(back);
         let allowed = || self.due_text(cx, due);
         if back.value <= 0 || events.is_empty() {
             let lost = back.value == -i64::from(Errno::EAGAIN.0) && restartable;
-            let rule = if lost { self.loser(group, due) } else { general };
+            let loser = self.loser(group, due);
+            let rule = if lost { self.group(group).rule_of_queue(loser) } else { general };
             return Err(cx.broken(rule, allowed(), returned(back.value)));
         }
         let observed =
@@ -465,6 +466,7 @@ impl State {
                 (true, true) if due.restarted || self.any_restarted(group) => R2,
                 (true, true) => Q4,
                 (true, false) if self.is_taken(group, seen) => R6,
+                (true, false) if rule == A1 => self.group(group).rule_of_queue(A1),
                 (true, false) => rule,
             };
             let what = if what.is_empty() { String::new() } else { format!(" ({what})") };
@@ -509,6 +511,7 @@ impl State {
                 format!("{observed}: {} bytes", back.value),
             ));
         }
+        self.group_mut(reading.group).is_confirmed();
         // A spawned task's variables are nobody's.
         if let Some(Bind::Events(vars)) = cx.program.steps.get(back.step).map(|step| &step.bind) {
             for (var, seen) in vars.iter().zip(events) {
@@ -644,7 +647,7 @@ impl State {
             return Some((kept, String::new()));
         }
         if event.pid != due.pid {
-            return Some((kept, format!("pid {} where {} waits", event.pid, due.pid)));
+            return Some((R9, format!("pid {} where {} waits", event.pid, due.pid)));
         }
         let range = event.info.iter().find_map(|info| match info {
             InfoRecord::Range { offset, count } => Some((*offset, *count)),

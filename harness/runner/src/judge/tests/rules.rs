@@ -102,7 +102,7 @@ open(f0, O_RDONLY)
     // The reader's exit does not release the queue, which main has open.
     tape().also_event(3, event(0)).holds();
     tape().breaks("R6", 5);
-    tape().also_event(3, event(1)).breaks("A1", 5);
+    tape().also_event(3, event(1)).breaks("R9", 5);
     tape().also(3, -4).breaks("Q4", 5);
 }
 
@@ -119,7 +119,7 @@ poll(q)
 ";
     let tape = || Tape::of(text).ret(0).ret(0).ret(1).blocks().kills(1);
     tape().ret(0).ret(0).holds();
-    tape().ret(24).ret(0).breaks("Q5", 6);
+    tape().ret(24).ret(0).breaks("K2", 6);
     tape().ret(0).ret(0x41).breaks("Q5", 7);
 }
 
@@ -199,7 +199,7 @@ d = spawn open(f0, O_RDONLY)
     };
     tape().ret(0).events(&read()).blocks().holds();
     tape().blocks().breaks("Q9", 6);
-    tape().ret(0).event("OPEN_PERM", "f0", 1, 2).blocks().breaks("Q4", 7);
+    tape().ret(0).event("OPEN_PERM", "f0", 1, 2).blocks().breaks("Q9", 7);
 }
 
 #[test]
@@ -232,7 +232,7 @@ a = spawn read(g, 6)
     let tape = || Tape::of(text).ret(0).ret(1).ret(0).ret(2);
     let bytes = || refan_wire::Data::Bytes(b"refan ".to_vec());
     tape().data(6, bytes()).blocks().holds();
-    tape().blocks().breaks("A1", 5);
+    tape().blocks().breaks("A2", 5);
     tape().data(6, bytes()).data(6, bytes()).breaks("R5", 6);
 }
 
@@ -337,7 +337,7 @@ read(q2)
             .kills(1)
     };
     tape().ret(1).event("OPEN_PERM", "f0", 2, 2).holds();
-    tape().ret(1).errno("EAGAIN").breaks("R1", 11);
+    tape().ret(1).errno("EAGAIN").breaks("R8", 11);
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn a_killed_accessor_takes_its_answer() {
     let text = "kill(a)\npage_in(d)\nd: write(q, e, DENY)\nd: write(q, e, DENY)\n";
     let tape = || stalled(text).kills(2).ret(0).also_event(6, EVENT);
     tape().ret(8).errno("ENOENT").holds();
-    tape().errno("ENOENT").breaks("Q6", 10);
+    tape().errno("ENOENT").breaks("K3", 10);
     tape().ret(8).ret(8).breaks("R3", 11);
 }
 

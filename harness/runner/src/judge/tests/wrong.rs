@@ -106,7 +106,7 @@ fn queue() {
     last(&format!("{WATCH}poll(q)\n"), 0, "Q5");
     last(&format!("{WATCH}poll(q)\n"), 0x45, "Q5");
     last(&format!("{WATCH}fionread(q)\n"), 0, "Q5");
-    last_errno(&format!("{WATCH}write(q, 1, ALLOW)\n"), "EINVAL", "R3");
+    last_errno(&format!("{WATCH}write(q, 1, ALLOW)\n"), "EINVAL", "Q6");
     last(&format!("{WATCH}e = read(q)\nwrite(q, e, ALLOW | DENY)\n"), 8, "Q6");
     last(&format!("{WATCH}e = read(q)\nwrite(q, e, ALLOW, 7)\n"), 7, "Q6");
     last(&format!("{WATCH}rlimit_nofile(0)\nread(q)\n"), 0, "F2");

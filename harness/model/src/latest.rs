@@ -1,0 +1,63 @@
+//! Which rule has last decided what is in a queue: a wrong answer about the queue breaks that one.
+
+use std::hash::{Hash, Hasher};
+
+use refan_program::Rule;
+
+use crate::group::Group;
+use crate::rules::{K3, R1, R7, R8};
+use crate::state::{GroupNo, State};
+
+/// The rule, until the queue was seen to be as it should. It is for words only: states that differ
+/// in nothing else are the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Latest(Option<Rule>);
+
+impl PartialEq for Latest {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Latest {}
+
+impl Hash for Latest {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl Group {
+    /// The queue has changed otherwise than by an access or a read.
+    pub(crate) fn decided_by(&mut self, rule: Rule) {
+        self.latest = Latest(Some(rule));
+    }
+
+    /// The rule of what the queue holds, where nothing but `general` is to blame.
+    pub(crate) fn rule_of_queue(&self, general: Rule) -> Rule {
+        self.latest.0.filter(|_| self.restartable).unwrap_or(general)
+    }
+
+    /// The queue was seen to be as it should.
+    pub(crate) fn is_confirmed(&mut self) {
+        self.latest = Latest::default();
+    }
+}
+
+impl State {
+    /// The queue of the group is about to be released, by an exit or not: the rule of what its
+    /// queue holds afterwards. Some of the events may stay away (K3), there may be more than the
+    /// limit (R7), and who had the queue may have died (R8).
+    pub(crate) fn rule_of_restart(&self, group: GroupNo, by_exit: bool) -> Rule {
+        let of = self.group(group);
+        let canceled = |event| self.events.get(event).is_some_and(|event| event.canceled);
+        let length = of.unread.len() + of.pending.len();
+        if of.pending.iter().any(|pending| canceled(&pending.event)) {
+            K3
+        } else if of.limit.is_some_and(|limit| length > limit as usize) {
+            R7
+        } else if by_exit {
+            R8
+        } else {
+            R1
+        }
+    }
+}
