@@ -1,6 +1,6 @@
 //! Calls as sequences of atomic actions (X4).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use refan_abi::Errno;
 use refan_program::{Call, Rule, Task};
@@ -322,7 +322,7 @@ impl State {
             |entry: &FdEntry| self.files.get(&entry.file).is_some_and(|file| self.keeps_off(file));
         let contested: BTreeSet<FileNo> =
             fds.values().filter(|entry| keeps_off(entry)).map(|entry| entry.file).collect();
-        if !contested.is_empty() {
+        if !contested.is_empty() || self.closes_wait_for_each_other(&fds) {
             cx.in_one_go = false;
         }
         for (fd, entry) in fds.into_iter().filter(|(_, entry)| which(entry)) {
@@ -342,6 +342,13 @@ impl State {
         let (fd, file) = of_groups[next];
         self.task_mut(task).fds.remove(&fd);
         Some(file)
+    }
+
+    /// Whether files of several groups go for whose accessors one of the closes can wait (S1).
+    fn closes_wait_for_each_other(&self, fds: &BTreeMap<i32, FdEntry>) -> bool {
+        let files = fds.values().filter_map(|entry| self.files.get(&entry.file));
+        let groups: BTreeSet<GroupNo> = files.filter_map(OpenFile::group).collect();
+        groups.len() > 1 && self.events.values().any(|event| groups.contains(&event.group))
     }
 
     /// A task that was killed dies where it stands.

@@ -474,6 +474,7 @@ impl State {
                 self.set_rule(task, A1);
                 self.transfer(cx, task, number, Direction::Read(buffer), true)
             }
+            FileKind::File { .. } if self.position_is_held(number) => Err(refused_at_position()),
             FileKind::File { .. } | FileKind::Handle(_) => {
                 self.finish(cx, task, MAINLINE, &fail(Errno::EBADF))
             }
@@ -541,6 +542,12 @@ impl State {
             FileKind::Control(_) => self.finish(cx, task, C1, &fail(Errno::EBADF)),
             FileKind::Classic(group) | FileKind::Queue(group) => {
                 self.respond(cx, task, group, written)
+            }
+            FileKind::File { path, .. }
+                if (!file.writable() || path.kind == PathKind::Dir)
+                    && self.position_is_held(number) =>
+            {
+                Err(refused_at_position())
             }
             // generic_read_dir() has no counterpart: a directory lacks FMODE_CAN_WRITE.
             FileKind::File { path, .. } if file.writable() && path.kind == PathKind::Dir => {
@@ -1134,4 +1141,10 @@ fn flags_text(bits: u32) -> String {
         names.insert(0, "O_RDONLY".to_owned());
     }
     names.join(" | ")
+}
+
+/// The mode of an open file is looked at only once its position is had (`ksys_write` in
+/// fs/read_write.c).
+fn refused_at_position() -> Stop {
+    Stop::Unjudgeable("a transfer that its file refuses waits for the file's position".to_owned())
 }
