@@ -466,7 +466,10 @@ impl State {
                 (true, true) if due.restarted || self.any_restarted(group) => R2,
                 (true, true) => Q4,
                 (true, false) if self.is_taken(group, seen) => R6,
-                (true, false) if rule == A1 => self.group(group).rule_of_queue(A1),
+                // An event that should not be there at all.
+                (true, false) if !due.restarted && [A1, R9].contains(&rule) => {
+                    self.group(group).rule_of_queue(rule)
+                }
                 (true, false) => rule,
             };
             let what = if what.is_empty() { String::new() } else { format!(" ({what})") };
