@@ -27,7 +27,13 @@ pub(super) type Choose<'c> = dyn Fn(usize, usize) -> Option<i32> + 'c;
 
 impl<'a> Naive<'a> {
     pub(super) fn new(program: &'a Program) -> Self {
-        let actor = Actor { life: Life::Unborn, fds: BTreeMap::new(), doing: None, killed: false };
+        let actor = Actor {
+            life: Life::Unborn,
+            fds: BTreeMap::new(),
+            doing: None,
+            killed: false,
+            may_return: false,
+        };
         let mut actors = vec![actor; program.tasks.len()];
         actors[0].life = Life::Steps;
         let vars = vec![-1; program.vars.len()];
@@ -570,7 +576,7 @@ impl<'a> Naive<'a> {
             Call::Kill { task: victim } => {
                 let dead = matches!(self.actor(*victim).life, Life::Dead | Life::Unborn);
                 if !dead {
-                    self.actor_mut(*victim).killed = true;
+                    self.actor_mut(*victim).kill();
                 }
                 returns(0)
             }

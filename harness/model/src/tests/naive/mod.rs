@@ -34,6 +34,15 @@ struct Actor {
     fds: BTreeMap<i32, usize>,
     doing: Option<Doing>,
     killed: bool,
+    /// Its call was over when it was killed: on another processor it can still have said so.
+    may_return: bool,
+}
+
+impl Actor {
+    fn kill(&mut self) {
+        self.may_return = matches!(self.doing, Some(Doing { at: At::Done(..), .. }));
+        self.killed = true;
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -78,7 +78,7 @@ impl Naive<'_> {
                 }
             }
             match step.caller() {
-                None => self.actor_mut(whose).killed = true,
+                None => self.actor_mut(whose).kill(),
                 Some(caller) => match plan.iter_mut().find(|(task, _)| *task == caller) {
                     Some((_, steps)) => steps.push(number),
                     None => plan.push((caller, vec![number])),
@@ -102,7 +102,7 @@ impl Naive<'_> {
             }
             moves.extend((0..self.ways(task)).map(|way| Move::Act(task, way)));
             if matches!(actor.doing.as_ref().map(|doing| &doing.at), Some(super::At::Done(..)))
-                && !actor.killed
+                && (!actor.killed || actor.may_return)
             {
                 moves.push(Move::Return(task));
             }

@@ -117,7 +117,9 @@ fn is_well_formed(program: &Program, seen: &Observation) -> bool {
     for moment in &seen.order {
         match moment {
             Moment::Enter(step) => {
-                if inside.iter().any(|other| caller(*other) == caller(*step)) {
+                if inside.iter().any(|other| caller(*other) == caller(*step))
+                    || gone.contains(&caller(*step))
+                {
                     return false;
                 }
                 inside.push(*step);
