@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use refan_abi::{
-    AuditRule, Errno, FdFlags, InitFlags, OpenFlags, PollFlags, RESPONSE_LEN, Response,
+    AuditRule, Errno, FdFlags, InitFlags, METADATA_LEN, OpenFlags, PollFlags, RESPONSE_LEN,
+    Response,
 };
 use refan_program::{Bind, Call, Fd, PathKind, Rule, Sysctl, Task};
 
@@ -11,7 +12,9 @@ use crate::access::{DIRECT, Direction, contradicts_itself};
 use crate::context::Context;
 use crate::group::{Class, Init};
 use crate::lookup;
-use crate::rules::{A1, C1, C2, C4, C5, C6, I1, K3, MAINLINE, Q1, Q2, Q3, Q5, Q6, R3, R4, S1, S2};
+use crate::rules::{
+    A1, C1, C2, C4, C5, C6, I1, K3, MAINLINE, Q1, Q2, Q3, Q5, Q6, Q10, R3, R4, S1, S2,
+};
 use crate::state::{
     Answer, At, Buffer, Closed, FileKind, FileNo, GroupNo, Life, Next, Reading, Running, State,
     Target,
@@ -775,7 +778,7 @@ impl State {
                 }
                 let rule = match (of.restartable, of.down) {
                     (false, _) => MAINLINE,
-                    (true, false) => of.rule_of_queue(Q5),
+                    (true, false) => self.rule_of_queue(group, Q5),
                     (true, true) => S2,
                 };
                 // A hang-up counts as something to read (POLLIN_SET).
@@ -804,7 +807,7 @@ impl State {
                 if of.hears_of_others {
                     return self.any(cx, task);
                 }
-                let rule = if of.restartable { of.rule_of_queue(Q5) } else { MAINLINE };
+                let rule = if of.restartable { self.rule_of_queue(*group, Q5) } else { MAINLINE };
                 if of.down {
                     return self.poll_of_the_dead(cx, task);
                 }
@@ -886,10 +889,13 @@ impl State {
             },
             Some(FileKind::Queue(group) | FileKind::Classic(group)) => {
                 let of = self.group(*group);
+                let seen = cx.peek_of(self, task).map(|back| back.value);
                 let rule = match (of.restartable, of.down) {
                     (false, _) => MAINLINE,
-                    (true, false) => of.rule_of_queue(Q5),
                     (true, true) => S2,
+                    // All the events, without what stands behind their metadata.
+                    (true, false) if seen == Some((of.unread.len() * METADATA_LEN) as i64) => Q10,
+                    (true, false) => self.rule_of_queue(*group, Q5),
                 };
                 if of.hears_of_others {
                     (rule, Allowed::Any)

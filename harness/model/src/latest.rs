@@ -5,8 +5,8 @@ use std::hash::{Hash, Hasher};
 use refan_program::Rule;
 
 use crate::group::Group;
-use crate::rules::{K3, R1, R7, R8};
-use crate::state::{GroupNo, State};
+use crate::rules::{A3, K3, R1, R7, R8};
+use crate::state::{At, GroupNo, State};
 
 /// The rule, until the queue was seen to be as it should. It is for words only: states that differ
 /// in nothing else are the same.
@@ -31,11 +31,6 @@ impl Group {
         self.latest = Latest(Some(rule));
     }
 
-    /// The rule of what the queue holds, where nothing but `general` is to blame.
-    pub(crate) fn rule_of_queue(&self, general: Rule) -> Rule {
-        self.latest.0.filter(|_| self.restartable).unwrap_or(general)
-    }
-
     /// The queue was seen to be as it should.
     pub(crate) fn is_confirmed(&mut self) {
         self.latest = Latest::default();
@@ -43,6 +38,33 @@ impl Group {
 }
 
 impl State {
+    /// The rule of what a queue holds, where nothing but `general` is to blame.
+    pub(crate) fn rule_of_queue(&self, group: GroupNo, general: Rule) -> Rule {
+        let of = self.group(group);
+        match of.latest.0 {
+            _ if !of.restartable => general,
+            Some(latest) => latest,
+            None if self.has_a_turn(group) => A3,
+            None => general,
+        }
+    }
+
+    /// Whether an access waits that asks groups of several classes, and this one of them.
+    fn has_a_turn(&self, group: GroupNo) -> bool {
+        let calls = self.tasks.iter().filter_map(|task| task.call.as_ref());
+        let mut asking = calls.filter_map(|call| match &call.at {
+            At::Asking { event, walk, .. } => Some((self.events.get(event)?.group, walk)),
+            _ => None,
+        });
+        asking.any(|(asked, walk)| {
+            let mut left = (0..self.groups.len()).map(GroupNo).filter(|other| {
+                self.group(*other).class < self.group(asked).class
+                    && self.wants(*other, walk, |_| true)
+            });
+            if asked == group { left.next().is_some() } else { left.any(|other| other == group) }
+        })
+    }
+
     /// The queue of the group is about to be released, by an exit or not: the rule of what its
     /// queue holds afterwards. Some of the events may stay away (K3), there may be more than the
     /// limit (R7), and who had the queue may have died (R8).

@@ -445,13 +445,13 @@ impl State {
     ) -> Result<i32, Stop> {
         let group = reading.group;
         let restartable = self.group(group).restartable;
-        let general = self.group(group).rule_of_queue(if restartable { Q4 } else { MAINLINE });
+        let general = self.rule_of_queue(group, if restartable { Q4 } else { MAINLINE });
         let events = events_of(back);
         let allowed = || self.due_text(cx, due);
         if back.value <= 0 || events.is_empty() {
             let lost = back.value == -i64::from(Errno::EAGAIN.0) && restartable;
             let loser = self.loser(group, due);
-            let rule = if lost { self.group(group).rule_of_queue(loser) } else { general };
+            let rule = if lost { self.rule_of_queue(group, loser) } else { general };
             return Err(cx.broken(rule, allowed(), returned(back.value)));
         }
         let observed =
@@ -468,7 +468,7 @@ impl State {
                 (true, false) if self.is_taken(group, seen) => R6,
                 // An event that should not be there at all.
                 (true, false) if !due.restarted && [A1, R9].contains(&rule) => {
-                    self.group(group).rule_of_queue(rule)
+                    self.rule_of_queue(group, rule)
                 }
                 (true, false) => rule,
             };

@@ -19,7 +19,7 @@ rules! {
     S: S1 = 1, S2 = 2, S4 = 4;
     X: X1 = 1, X2 = 2, X3 = 3, X4 = 4;
     F: F1 = 1, F2 = 2;
-    A: A1 = 1, A2 = 2;
+    A: A1 = 1, A2 = 2, A3 = 3;
 }
 
 /// What holds for groups without the flag, and for everything that has nothing to do with it.

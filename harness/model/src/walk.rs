@@ -147,7 +147,7 @@ impl State {
     }
 
     /// Whether the group wants to hear of the access by those marks.
-    fn wants(&self, group: GroupNo, walk: &Walk, which: impl Fn(&Mark) -> bool) -> bool {
+    pub(crate) fn wants(&self, group: GroupNo, walk: &Walk, which: impl Fn(&Mark) -> bool) -> bool {
         let is_dir = walk.path.kind == PathKind::Dir;
         let mut asks = EventMask::empty();
         let mut ignores = EventMask::empty();

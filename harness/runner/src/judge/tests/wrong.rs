@@ -155,3 +155,33 @@ fn what_is_left_behind() {
     assert!(matches!(judgement, Judgement::Unjudgeable(_)), "{judgement:?}");
     assert!(!is_whole(&program, &records));
 }
+
+#[test]
+fn order_of_the_classes() {
+    let two = "\
+c = fanotify_init(CLASS_PRE_CONTENT | RESTARTABLE, O_RDONLY)
+c2 = fanotify_init(CLASS_CONTENT | RESTARTABLE | NONBLOCK, O_RDONLY)
+fanotify_mark(c, ADD, OPEN_PERM, f0)
+fanotify_mark(c2, ADD, OPEN_PERM, f0)
+q = open_queue(c)
+q2 = open_queue(c2)
+a = spawn open(f0, O_RDONLY)
+";
+    last(&format!("{two}fionread(q2)\n"), 24, "A3");
+    last(&format!("{two}fionread(q)\n"), 0, "A3");
+    last(&format!("{two}poll(q)\n"), 0, "A3");
+    last_errno(&format!("{two}read(q)\n"), "EAGAIN", "A3");
+}
+
+#[test]
+fn length_of_the_records() {
+    let pre_access = "\
+c = fanotify_init(CLASS_PRE_CONTENT | RESTARTABLE, O_RDONLY)
+fanotify_mark(c, ADD, PRE_ACCESS, ext0)
+q = open_queue(c)
+file = open(ext0, O_RDONLY)
+a = spawn pread(file, 16)
+";
+    last(&format!("{pre_access}fionread(q)\n"), 24, "Q10");
+    last(&format!("{pre_access}fionread(q)\n"), 0, "Q5");
+}
