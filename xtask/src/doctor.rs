@@ -70,6 +70,13 @@ const NEEDS: &[Need] = &[
         packages: ["gcc"; 4],
     },
     Need {
+        name: "g++",
+        probe: Probe::Program("g++", "-dumpfullversion"),
+        version: "8.1",
+        why: "compiles libFuzzer, which the fuzz targets link",
+        packages: ["g++", "gcc-c++", "gcc", "gcc-c++"],
+    },
+    Need {
         name: "libc.a",
         probe: Probe::Library("libc.a"),
         version: "",

@@ -72,8 +72,7 @@ fn without_machine(scenario: &Scenario, error: &anyhow::Error) -> Outcome {
         repeated: None,
         sweep: None,
         reach: Reach::default(),
-        program: Some(scenario.program.clone()),
-        command_line: Vec::new(),
+        reproducer: None,
         elapsed: std::time::Duration::ZERO,
     }
 }

@@ -1,7 +1,5 @@
 //! One JSON object a line.
 
-use std::path::Path;
-
 use refan_model::Reached;
 use refan_runner::{Outcome, Prepared, Verdict};
 use serde_json::{Value, json};
@@ -23,7 +21,7 @@ impl Report for Json {
         say!("{object}");
     }
 
-    fn outcome(&mut self, outcome: &Outcome, artifact: Option<&Path>) {
+    fn outcome(&mut self, outcome: &Outcome) {
         let mut object = json!({
             "event": "outcome", "name": outcome.name, "verdict": outcome.verdict.word(),
             "rules": outcome.rules.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -42,7 +40,7 @@ impl Report for Json {
             }
             Verdict::Report(report) => {
                 object["title"] = report.title.clone().into();
-                object["report"] = report.best_text().into();
+                object["report"] = report.text.clone().into();
             }
             Verdict::Unsupported(why) | Verdict::None(why) => object["why"] = why.clone().into(),
         }
@@ -50,8 +48,7 @@ impl Report for Json {
             object["history"] = outcome.history.clone().into();
             object["console"] = outcome.console.clone().into();
             object["repeated"] = json!(outcome.repeated);
-            object["artifact"] = json!(artifact);
-            object["program"] = json!(outcome.program.as_ref().map(ToString::to_string));
+            object["program"] = json!(outcome.reproducer);
         }
         if let Some(sweep) = &outcome.sweep {
             let outcomes = sweep.outcomes.iter().map(|(outcome, count)| {

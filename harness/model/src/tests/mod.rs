@@ -1,6 +1,5 @@
 //! Histories of right and wrong kernels, written down by hand.
 
-mod naive;
 mod race;
 mod speed;
 pub(crate) mod tape;

@@ -1,6 +1,7 @@
 //! Calls at the same time, allowed and forbidden.
 
-use super::tape::{Tape, errno};
+use super::tape::Tape;
+use crate::testing::errno;
 
 const TWO_OPENS: &str = "\
 c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)

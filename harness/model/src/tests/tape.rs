@@ -1,24 +1,12 @@
 //! Observations, written down as a kernel would make them.
 
-use std::collections::BTreeMap;
-
-use refan_abi::{ApiValues, Errno, Event, EventMask};
+use refan_abi::{Event, EventMask};
 use refan_program::{Bind, Call, Program, Task, parse};
 
+use crate::testing::{MAIN_PID, kernel};
 use crate::{
-    End, Kernel, Model, Moment, Object, Observation, Return, Seen, SeenEvent, Skipped, Stop,
-    Violation,
+    End, Model, Moment, Object, Observation, Return, Seen, SeenEvent, Skipped, Stop, Violation,
 };
-
-pub(crate) const MAIN_PID: i32 = 10;
-
-pub(crate) fn kernel() -> Kernel {
-    Kernel {
-        api: ApiValues { init_flag: 0x8000, open_queue_ioctl: 0x46f0 },
-        restartable: true,
-        inodes: BTreeMap::new(),
-    }
-}
 
 /// A run that is being written down, step by step and block by block.
 pub(crate) struct Tape {
@@ -27,11 +15,6 @@ pub(crate) struct Tape {
     /// The first step behind the last part.
     at: usize,
     now: Observation,
-}
-
-pub(crate) fn errno(name: &str) -> i64 {
-    let errno: Errno = name.parse().expect("an errno");
-    -i64::from(errno.0)
 }
 
 impl Tape {

@@ -6,6 +6,8 @@
 
 mod expect;
 mod history;
+#[cfg(any(test, feature = "testing"))]
+pub mod simulated;
 mod trace;
 
 #[cfg(test)]

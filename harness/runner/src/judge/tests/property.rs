@@ -7,7 +7,7 @@ use refan_program::testing::{bare_programs, programs};
 use refan_wire::{Data, FileId, Record, Skip, TaskEnd};
 
 use super::judge;
-use super::tape::{API, id};
+use crate::judge::simulated::{API, id};
 use crate::judge::{Judgement, history};
 
 fn data() -> impl Strategy<Value = Data> {

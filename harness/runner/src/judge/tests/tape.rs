@@ -2,17 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use refan_abi::{ApiValues, Errno, EventMask};
+use refan_abi::{Errno, EventMask};
+use refan_model::testing::MAIN_PID;
 use refan_program::{Bind, Call, Inode, Program, Task, parse};
 use refan_wire::{Data, FileId, Record, TaskEnd};
 
 use super::judge;
 use crate::judge::Judgement;
-
-/// The feature's numbers.
-pub(super) const API: ApiValues = ApiValues { init_flag: 0x8000, open_queue_ioctl: 0x46f0 };
-
-const MAIN_PID: i32 = 10;
+use crate::judge::simulated::{API, id};
 
 /// One event as it is read.
 pub(super) struct Read<'a> {
@@ -36,12 +33,6 @@ pub(super) struct Tape {
     step: u16,
     open: bool,
     at: u64,
-}
-
-/// What `stat(2)` says of a file.
-pub(super) fn id(inode: Inode) -> FileId {
-    let ino = Inode::all().position(|one| one == inode).unwrap_or_default() as u64 + 100;
-    FileId { dev: 1, ino }
 }
 
 impl Tape {

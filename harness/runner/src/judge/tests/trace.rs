@@ -4,7 +4,7 @@ use refan_wire::Record;
 
 use super::example;
 use super::judge;
-use super::tape::API;
+use crate::judge::simulated::API;
 use crate::judge::{Judgement, history};
 
 #[test]

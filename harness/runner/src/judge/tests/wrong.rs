@@ -6,8 +6,8 @@ use refan_program::parse;
 use refan_wire::{Leak, Record};
 
 use super::judge;
-use super::simulated::{simulated, trace};
-use super::tape::API;
+use super::simulated::simulated;
+use crate::judge::simulated::{API, trace};
 use crate::judge::{Judgement, is_whole};
 
 const GROUP: &str = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\n";

@@ -1,5 +1,10 @@
 //! A right kernel, simulated: what the model allows is taken for what was seen.
 
+pub mod naive;
+
+use std::collections::BTreeMap;
+
+use refan_abi::{ApiValues, Errno};
 use refan_program::{Bind, Call, Program, Task};
 
 use crate::model::obstacle;
@@ -8,6 +13,21 @@ use crate::{End, Kernel, Model, Observation, Stop};
 
 /// Pid of the task `main` of a simulated run; a task's pid is this and its number.
 pub const MAIN_PID: i32 = 10;
+
+/// A kernel that has the feature, of whose files nothing is known.
+pub fn kernel() -> Kernel {
+    Kernel {
+        api: ApiValues { init_flag: 0x8000, open_queue_ioctl: 0x46f0 },
+        restartable: true,
+        inodes: BTreeMap::new(),
+    }
+}
+
+/// What a call returns that fails so.
+pub(crate) fn errno(name: &str) -> i64 {
+    let errno: Errno = name.parse().expect("an errno");
+    -i64::from(errno.0)
+}
 
 const SIGKILL: i32 = 9;
 const SIGUSR1: i32 = 10;

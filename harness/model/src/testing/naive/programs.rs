@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use refan_program::{Program, parse};
 
-use super::run::Random;
+use super::random::Random;
 
 /// What the names of a program stand for, as far as it is written.
 #[derive(Clone, Default)]

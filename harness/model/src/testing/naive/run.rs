@@ -5,32 +5,10 @@ use std::ops::Range;
 
 use refan_program::{Bind, Call, Program, Task};
 
+use super::random::Random;
 use super::{Life, Move, Naive, Shown};
-use crate::tests::tape::MAIN_PID;
+use crate::testing::MAIN_PID;
 use crate::{End, Moment, Observation, Return, Skipped};
-
-/// Numbers that look random (splitmix64).
-#[derive(Clone)]
-pub(super) struct Random(pub u64);
-
-impl Random {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below this one.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-
-    pub(super) fn one_in(&mut self, bound: usize) -> bool {
-        self.below(bound) == 0
-    }
-}
 
 /// The parts of a program: steps in no block, and blocks.
 pub(super) fn parts(program: &Program) -> Vec<Range<usize>> {

@@ -9,7 +9,7 @@ use super::{
     Actor, At, Doing, File, Group, Kind, Life, Move, Naive, Reading, Shown, Spot, Then, Waiting,
     Walk,
 };
-use crate::tests::tape::MAIN_PID;
+use crate::testing::MAIN_PID;
 use crate::{Object, Seen, SeenEvent};
 
 const EVENT: usize = 24;

@@ -4,14 +4,20 @@
 
 mod actions;
 mod brute;
+mod compare;
 mod programs;
+mod random;
 mod run;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use refan_abi::EventMask;
 use refan_program::{Path, Program, Task};
+
+pub use compare::{Agreement, judge_changed, judge_right};
+pub use random::Random;
 
 use crate::{Seen, SeenEvent};
 
