@@ -41,10 +41,15 @@ pub fn build(repository: &Path) -> Result<Binaries> {
     if !output.status.success() {
         bail!("the agent does not build:\n{}", String::from_utf8_lossy(&output.stderr));
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| repository.join("target"), PathBuf::from);
-    let folder = repository.join(target).join(TRIPLE).join("agent");
+    let folder = target_folder(repository).join(TRIPLE).join("agent");
     Ok(Binaries { agent: folder.join("refan-agent"), bare_init: folder.join("refan-bare-init") })
+}
+
+/// Where cargo puts what it builds, outside of what the repository holds.
+pub fn target_folder(repository: &Path) -> PathBuf {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    repository.join(target)
 }
 
 /// The cargo that this program was started by, else the one in `PATH`.

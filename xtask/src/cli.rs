@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::prepare;
+
 /// Test harness and fuzzer for restartable fanotify permission events.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
@@ -37,6 +39,13 @@ pub enum Command {
     /// The figures of the project, each beside the limit that it is measured against
     #[command(subcommand)]
     Bench(Bench),
+    /// Run a finding again and say how often it shows
+    ///
+    /// It is run on the kernel and machine of the finding, unless the options name others. Exit status: 1 it
+    /// shows, 0 it does not, 3 neither can be said.
+    #[command(after_help = "Examples:\n  cargo xtask repro target/refan/artifacts/X\n  \
+        cargo xtask repro target/refan/artifacts/X --runs 20 --kernel-src ~/linux")]
+    Repro(Repro),
     /// Run the suites against kernels with one seeded bug each
     ///
     /// Prints the kill matrix: each bug with the rules that it breaks and the scenario that sees it
@@ -87,6 +96,54 @@ pub struct Machine {
     /// Use only what the cache holds
     #[arg(long)]
     pub offline: bool,
+}
+
+impl Machine {
+    /// The same, with series, machine profile and accelerator as they were chosen.
+    pub fn chosen(&self, profile: &str, kind: refan_vm::Kind) -> Self {
+        let accel = match kind {
+            refan_vm::Kind::Kvm => Accel::Kvm,
+            refan_vm::Kind::Tcg => Accel::Tcg,
+        };
+        let series = match self.kernel_src.is_none() && self.bzimage.is_none() {
+            true => Some(prepare::request(self).series),
+            false => self.series.clone(),
+        };
+        Self { machine: Some(profile.to_owned()), accel, series, ..self.clone() }
+    }
+
+    /// The options as words of a command line that stands for the same in any folder.
+    pub fn words(&self) -> Vec<String> {
+        let absolute = |path: &PathBuf| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            path.to_string_lossy().into_owned()
+        };
+        let accel = self.accel.to_possible_value().map(|value| value.get_name().to_owned());
+        let of_base = self.kernel_src.is_none() && self.bzimage.is_none();
+        let options = [
+            ("--target", Some(self.target.clone())),
+            ("--series", self.series.clone()),
+            ("--base", of_base.then(|| self.base.clone())),
+            ("--kernel-src", self.kernel_src.as_ref().map(absolute)),
+            ("--bzimage", self.bzimage.as_ref().map(absolute)),
+            ("--accel", accel),
+            ("--machine", self.machine.clone()),
+            ("--api", self.api.clone()),
+        ];
+        let words = options.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
+        words.flatten().collect()
+    }
+
+    /// The machine of such words.
+    pub fn of_words(words: &[String]) -> Result<Self, clap::Error> {
+        #[derive(Parser)]
+        #[command(no_binary_name = true)]
+        struct Words {
+            #[command(flatten)]
+            machine: Machine,
+        }
+        Words::try_parse_from(words).map(|words| words.machine)
+    }
 }
 
 /// Accelerators of QEMU.
@@ -192,6 +249,32 @@ pub enum Kind {
     Classic,
 }
 
+/// `repro`.
+#[derive(Debug, Args)]
+pub struct Repro {
+    /// Folder of the finding
+    #[arg(value_name = "ARTIFACT")]
+    pub artifact: PathBuf,
+    /// Runs, each on a freshly restored machine
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub runs: u32,
+    /// Kernel target [default: the finding's]
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// Patch series, `none` for the base as it is [default: the finding's; none with --kernel-src]
+    #[arg(long, value_name = "NAME")]
+    pub series: Option<String>,
+    /// Kernel tree to build, as it stands; it is not modified
+    #[arg(long, value_name = "DIR", conflicts_with = "bzimage")]
+    pub kernel_src: Option<PathBuf>,
+    /// Kernel image to boot; it is judged by what it supports
+    #[arg(long, value_name = "FILE")]
+    pub bzimage: Option<PathBuf>,
+    /// Use only what the cache holds
+    #[arg(long)]
+    pub offline: bool,
+}
+
 /// `mutants`.
 #[derive(Debug, Args)]
 pub struct Mutants {
@@ -289,6 +372,17 @@ mod tests {
         assert_eq!(sweep("90s"), Ok(Sweep::For(Duration::from_secs(90))));
         assert_eq!(sweep("5m"), sweep("300s"));
         assert!(sweep("5").is_err() && sweep("m").is_err() && sweep("1.5h").is_err());
+    }
+
+    #[test]
+    fn a_machine_is_its_words() {
+        let words = ["--target", "kasan", "--series", "mutants", "--base", "7.2", "--accel", "tcg"];
+        let words = words.map(str::to_owned);
+        let machine = Machine::of_words(&words).expect("a machine");
+        assert_eq!(machine.words(), words);
+        let words = ["--target", "fast", "--bzimage", "/a b", "--accel", "auto"].map(str::to_owned);
+        assert_eq!(Machine::of_words(&words).expect("a machine").words(), words);
+        assert!(Machine::of_words(&["--no-such".to_owned()]).is_err());
     }
 
     #[test]

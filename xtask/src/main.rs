@@ -15,6 +15,7 @@ mod kernel_command;
 mod mutants;
 mod prepare;
 mod report;
+mod repro;
 mod rules;
 mod select;
 mod steps;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use refan_runner::artifact;
 use xtask::kernel;
 
 use exit::{Exit, UsageError};
@@ -51,6 +53,7 @@ fn run(cli: &cli::Cli) -> Result<Exit> {
         cli::Command::Doctor(arguments) => doctor_command::run(&repository, arguments),
         cli::Command::Bench(cli::Bench::Boot(measure)) => bench::boot(&repository, measure),
         cli::Command::Bench(cli::Bench::Restore(measure)) => bench::restore(&repository, measure),
+        cli::Command::Repro(arguments) => repro::run(&repository, arguments),
         cli::Command::Mutants(arguments) => mutants::run(&repository, arguments),
         cli::Command::Rules(arguments) => rules::run(&repository, arguments),
         cli::Command::Ci(cli::Ci::Pr { install_deps }) => ci::pr(&repository, *install_deps),
@@ -83,6 +86,10 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         || error.downcast_ref::<kernel::Error>().is_some_and(kernel::Error::is_usage_or_host)
         || error.is::<refan_vm::QemuError>()
         || error.is::<refan_vm::AccelError>()
-        || error.is::<refan_vm::ProfileError>();
+        || error.is::<refan_vm::ProfileError>()
+        || matches!(
+            error.downcast_ref(),
+            Some(artifact::Error::NoArtifact { .. } | artifact::Error::Full(_))
+        );
     if usage { Exit::Usage } else { Exit::NoVerdict }
 }

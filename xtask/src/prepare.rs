@@ -92,6 +92,7 @@ pub fn prepare(repository: &Path, options: &cli::Machine, steps: &Steps) -> Resu
     let snapshot = snapshot(&spec, &image.digest, &cache, steps)?;
     steps.done();
     let prepared = Prepared {
+        options: options.chosen(&spec.profile.name, spec.accelerator).words(),
         sources: sources_digest(repository)?,
         kernel: image.description,
         machine,

@@ -1,19 +1,19 @@
 //! `test`: the main job.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
 use refan_runner::reach::Reach;
 use refan_runner::sweep::Budget;
-use refan_runner::{Verdict, pool};
+use refan_runner::{Outcome, Prepared, Verdict, artifact, pool};
 use xtask::kernel::Progress;
 
 use crate::cli;
 use crate::exit::Exit;
 use crate::report::{self, Totals};
 use crate::steps::Steps;
-use crate::{doctor_command, mutants, prepare, select};
+use crate::{agent, doctor_command, mutants, prepare, select};
 
 /// Prepares what is missing, runs the scenarios and reports.
 pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
@@ -63,6 +63,7 @@ pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
         }
     };
     let reference = reference.as_ref().map(|ready| &ready.prepared);
+    let artifacts = agent::target_folder(repository).join("refan/artifacts");
     pool::run(&ready.prepared, reference, &scenarios, machines, &budget, |outcome| {
         match &outcome.verdict {
             Verdict::Held => totals.held += 1,
@@ -79,11 +80,31 @@ pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
         if let Some(sweep) = &outcome.sweep {
             totals.sweeps.add(sweep);
         }
-        report.outcome(&outcome);
+        let artifact = keep(&artifacts, &ready.prepared, reference, &outcome);
+        report.outcome(&outcome, artifact.as_deref());
     })?;
     totals.elapsed = begun.elapsed();
     report.end(&totals);
     Ok(exit(&totals, scenarios.len()))
+}
+
+/// Keeps what was found, if anything was.
+fn keep(
+    folder: &Path,
+    prepared: &Prepared,
+    reference: Option<&Prepared>,
+    outcome: &Outcome,
+) -> Option<PathBuf> {
+    if !outcome.verdict.is_finding() {
+        return None;
+    }
+    match artifact::write(folder, prepared, reference, outcome) {
+        Ok(folder) => Some(folder),
+        Err(error) => {
+            eprintln!("warning: what `{}` found is not kept: {error}", outcome.name);
+            None
+        }
+    }
 }
 
 /// A verdict on everything is wanted in seconds: sweeps are run only when they are asked for, by

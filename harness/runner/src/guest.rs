@@ -102,6 +102,12 @@ impl Guest {
         self.jobs > 0
     }
 
+    /// The command that runs the machine.
+    pub fn command_line(&self) -> Vec<String> {
+        let text = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
+        self.machine.command_line().iter().map(text).collect()
+    }
+
     /// Asks what the kernel can do, and holds it against what it declares.
     pub fn probe(&mut self, declared: Declared) -> Result<Capabilities> {
         let run = self.job(&Job::Probe { api: self.api_pair() })?;

@@ -21,7 +21,8 @@ pub fn report(found: &str, known: &str) -> Option<Report> {
         .into_iter()
         .find(|name| !ALLOCATORS.iter().any(|allocator| name.contains(allocator)));
     let caller = caller.unwrap_or("an unknown function");
-    Some(Report { title: format!("kmemleak: unreferenced object of {caller}"), text: new.concat() })
+    let title = format!("kmemleak: unreferenced object of {caller}");
+    Some(Report { title, text: new.concat(), symbolized: None })
 }
 
 fn entries(list: &str) -> impl Iterator<Item = &str> {

@@ -1,5 +1,6 @@
 //! Run, judge, report: what the command line, the scenarios' tests and later the fuzzer call.
 
+pub mod artifact;
 pub mod cache;
 pub mod differential;
 pub mod guest;

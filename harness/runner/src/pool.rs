@@ -72,7 +72,8 @@ fn without_machine(scenario: &Scenario, error: &anyhow::Error) -> Outcome {
         repeated: None,
         sweep: None,
         reach: Reach::default(),
-        reproducer: None,
+        program: Some(scenario.program.clone()),
+        command_line: Vec::new(),
         elapsed: std::time::Duration::ZERO,
     }
 }

@@ -13,6 +13,10 @@ use crate::kernel_log::Symbols;
 
 /// Beside a kernel image the same with its debug information, where the target has that.
 pub const DEBUG_IMAGE: &str = "vmlinux.debug";
+/// Beside an image that was built here its configuration.
+pub const CONFIG: &str = "config";
+/// Beside an image that was built here what it was made from, as JSON.
+pub const IDENTITY: &str = "build.json";
 
 /// What the kernel says of itself before it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +33,8 @@ pub enum Declared {
 /// where the scenarios' tests find it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Prepared {
+    /// The options of the command line by which it is prepared again.
+    pub options: Vec<String>,
     /// Digest of the sources that the guest was made from ([`sources_digest`]).
     pub sources: String,
     /// The kernel, for people.

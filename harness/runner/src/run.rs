@@ -48,8 +48,11 @@ pub struct Outcome {
     pub sweep: Option<Sweep>,
     /// What its run came to beside the verdict.
     pub reach: Reach,
-    /// The text of the program that did not hold, if a branch is swept: with a plain offset.
-    pub reproducer: Option<String>,
+    /// The program that it is the verdict on: of a swept branch that did not hold, with a plain offset.
+    /// None where it is one on many.
+    pub program: Option<Program>,
+    /// The command that ran its machine; empty where there was none.
+    pub command_line: Vec<String>,
     /// How long it took, repeats included.
     pub elapsed: Duration,
 }
@@ -72,6 +75,8 @@ pub(crate) struct Ran {
     pub verdict: Verdict,
     pub history: String,
     pub console: String,
+    /// The command that ran the machine; empty where there was none.
+    pub command_line: Vec<String>,
     /// The trace, as far as there is one.
     pub records: Vec<Record>,
     pub reach: Reach,
@@ -121,6 +126,12 @@ impl<'a> Worker<'a> {
         self.capabilities.lacking(program)
     }
 
+    /// Runs and judges a program on a freshly restored machine.
+    pub fn run_afresh(&mut self, program: &Program) -> Verdict {
+        self.restart();
+        self.accounted(program).verdict
+    }
+
     /// Runs and judges a scenario; a branch that is to be swept is swept as far as the budget goes.
     pub fn run(&mut self, scenario: &Scenario, budget: &Budget) -> Outcome {
         match scenario.program.swept() {
@@ -135,7 +146,7 @@ impl<'a> Worker<'a> {
     /// The outcome of a run of a scenario's program; a finding is tried again on fresh machines.
     pub(crate) fn confirm(&mut self, scenario: &Scenario, program: &Program, ran: Ran) -> Outcome {
         let begun = Instant::now();
-        let Ran { mut verdict, history, console, reach, elapsed, .. } = ran;
+        let Ran { mut verdict, history, console, command_line, reach, elapsed, .. } = ran;
         if let Verdict::Report(report) = &mut verdict {
             self.add_lines(report);
         }
@@ -160,7 +171,8 @@ impl<'a> Worker<'a> {
             repeated,
             sweep: None,
             reach,
-            reproducer: None,
+            program: Some(program.clone()),
+            command_line,
             elapsed: elapsed + begun.elapsed(),
         }
     }
@@ -201,7 +213,8 @@ impl<'a> Worker<'a> {
             repeated: None,
             sweep: None,
             reach: Reach::default(),
-            reproducer: None,
+            program: None,
+            command_line: guest.command_line(),
             elapsed: begun.elapsed(),
         })
     }
@@ -209,7 +222,7 @@ impl<'a> Worker<'a> {
     /// Puts the lines of the kernel's source to its frames.
     fn add_lines(&self, report: &mut Report) {
         match self.prepared.symbols() {
-            Ok(Some(symbols)) => report.text = symbols.annotate(&report.text),
+            Ok(Some(symbols)) => report.symbolized = Some(symbols.annotate(&report.text)),
             Ok(None) => {}
             Err(error) => {
                 eprintln!("note: the report stays without lines of the source: {error:#}");
@@ -239,6 +252,7 @@ impl<'a> Worker<'a> {
             verdict,
             history: String::new(),
             console: String::new(),
+            command_line: Vec::new(),
             records: Vec::new(),
             reach: Reach::default(),
             elapsed: Duration::ZERO,
@@ -249,6 +263,7 @@ impl<'a> Worker<'a> {
                 let records = run.records.clone().unwrap_or_default();
                 let history = judge::history(program, &records);
                 let console = run.console.clone();
+                let command_line = self.guest.as_ref().map(Guest::command_line).unwrap_or_default();
                 let whole = run.failure.is_none() && run.records.is_ok();
                 let (of_run, reached) = verdict(program, run, self.prepared.api, restartable);
                 let reach = Reach::of(program, &records, reached);
@@ -258,7 +273,8 @@ impl<'a> Worker<'a> {
                     }
                     verdict => verdict,
                 };
-                Ran { verdict, history, console, records, reach, elapsed: Duration::ZERO }
+                let elapsed = Duration::ZERO;
+                Ran { verdict, history, console, command_line, records, reach, elapsed }
             }
             Err(error) => without_run(Verdict::None(format!("{error:#}"))),
         };
@@ -336,7 +352,7 @@ fn trace_of(run: Run) -> Result<Vec<Record>, Verdict> {
     }
     match run.failure {
         Some(MachineError::Panicked { title, console }) => {
-            Err(Verdict::Report(Report { title, text: console }))
+            Err(Verdict::Report(Report { title, text: console, symbolized: None }))
         }
         Some(
             failure @ (MachineError::Hung { .. }
@@ -345,7 +361,7 @@ fn trace_of(run: Run) -> Result<Vec<Record>, Verdict> {
         ) => {
             let text = failure.to_string();
             let title = text.lines().next().unwrap_or_default().to_owned();
-            Err(Verdict::Report(Report { title, text }))
+            Err(Verdict::Report(Report { title, text, symbolized: None }))
         }
         Some(failure) => Err(Verdict::None(failure.to_string())),
         None => run.records.map_err(|error| Verdict::None(error.to_string())),

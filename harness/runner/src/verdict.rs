@@ -31,6 +31,16 @@ impl Verdict {
         }
     }
 
+    /// What findings of one kind have in common, over runs and builds of the kernel; None where it is
+    /// no finding.
+    pub fn title(&self) -> Option<String> {
+        match self {
+            Self::Broken(violation) => Some(format!("rule {} broken", violation.rule)),
+            Self::Report(report) => Some(report.title.clone()),
+            Self::Held | Self::Unsupported(_) | Self::None(_) => None,
+        }
+    }
+
     /// Whether it says something against the kernel.
     pub fn is_finding(&self) -> bool {
         matches!(self, Self::Broken(_) | Self::Report(_))

@@ -24,7 +24,7 @@ pub use toolchain::Toolchain;
 use build::{Build, RECIPE};
 use configs::{Fragment, Series};
 use refan_runner::cache::{Cache, Entry, Key};
-use refan_runner::prepared::DEBUG_IMAGE;
+use refan_runner::prepared::{CONFIG, DEBUG_IMAGE, IDENTITY};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,8 +34,6 @@ use tree::Tree;
 /// The kind of cache entry that a built kernel is.
 const KERNELS: &str = "kernels";
 const VMLINUX: &str = "vmlinux";
-const CONFIG: &str = "config";
-const IDENTITY: &str = "build.json";
 
 /// Where a kernel's source comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! One JSON object a line.
 
+use std::path::Path;
+
 use refan_model::Reached;
 use refan_runner::{Outcome, Prepared, Verdict};
 use serde_json::{Value, json};
@@ -21,7 +23,7 @@ impl Report for Json {
         say!("{object}");
     }
 
-    fn outcome(&mut self, outcome: &Outcome) {
+    fn outcome(&mut self, outcome: &Outcome, artifact: Option<&Path>) {
         let mut object = json!({
             "event": "outcome", "name": outcome.name, "verdict": outcome.verdict.word(),
             "rules": outcome.rules.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -40,7 +42,7 @@ impl Report for Json {
             }
             Verdict::Report(report) => {
                 object["title"] = report.title.clone().into();
-                object["report"] = report.text.clone().into();
+                object["report"] = report.best_text().into();
             }
             Verdict::Unsupported(why) | Verdict::None(why) => object["why"] = why.clone().into(),
         }
@@ -48,7 +50,8 @@ impl Report for Json {
             object["history"] = outcome.history.clone().into();
             object["console"] = outcome.console.clone().into();
             object["repeated"] = json!(outcome.repeated);
-            object["program"] = json!(outcome.reproducer);
+            object["artifact"] = json!(artifact);
+            object["program"] = json!(outcome.program.as_ref().map(ToString::to_string));
         }
         if let Some(sweep) = &outcome.sweep {
             let outcomes = sweep.outcomes.iter().map(|(outcome, count)| {

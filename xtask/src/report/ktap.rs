@@ -1,5 +1,7 @@
 //! KTAP version 1, as `Documentation/dev-tools/ktap.rst` of Linux has it.
 
+use std::path::Path;
+
 use refan_runner::{Outcome, Prepared, Verdict};
 
 use super::{Report, Totals};
@@ -15,7 +17,7 @@ impl Report for Ktap {
         say!("KTAP version 1\n# {}\n# {}\n1..{scenarios}", prepared.kernel, prepared.machine);
     }
 
-    fn outcome(&mut self, outcome: &Outcome) {
+    fn outcome(&mut self, outcome: &Outcome, artifact: Option<&Path>) {
         self.done += 1;
         let (n, name) = (self.done, &outcome.name);
         match &outcome.verdict {
@@ -32,6 +34,9 @@ impl Report for Ktap {
                     what.lines().chain(outcome.history.lines()).chain(outcome.console.lines())
                 {
                     say!("# {line}");
+                }
+                if let Some(folder) = artifact {
+                    say!("# kept in {}", folder.display());
                 }
                 say!("not ok {n} {name}");
             }

@@ -5,6 +5,7 @@ mod ktap;
 mod terminal;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use refan_runner::reach::Reach;
@@ -19,8 +20,8 @@ pub use terminal::seconds;
 pub trait Report {
     /// The machines are ready; so many scenarios will run.
     fn start(&mut self, prepared: &Prepared, scenarios: usize, machines: usize);
-    /// A scenario is done.
-    fn outcome(&mut self, outcome: &Outcome);
+    /// A scenario is done; what it found is kept in the folder `artifact`.
+    fn outcome(&mut self, outcome: &Outcome, artifact: Option<&Path>);
     /// All are done.
     fn end(&mut self, totals: &Totals);
 }

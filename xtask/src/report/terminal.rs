@@ -1,6 +1,7 @@
 //! For a person: quiet about what holds, whole about what does not.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use refan_model::Reached;
@@ -33,7 +34,7 @@ impl Report for Terminal {
         );
     }
 
-    fn outcome(&mut self, outcome: &Outcome) {
+    fn outcome(&mut self, outcome: &Outcome, artifact: Option<&Path>) {
         if let Some(sweep) = outcome.sweep.as_ref().filter(|sweep| self.few || sweep.raced == 0) {
             print_sweep(&outcome.name, sweep);
         }
@@ -41,7 +42,7 @@ impl Report for Terminal {
             return;
         }
         say!("  {:<13} {}", outcome.verdict.word(), outcome.name);
-        self.failures.push(paragraph(outcome));
+        self.failures.push(paragraph(outcome, artifact));
     }
 
     fn end(&mut self, totals: &Totals) {
@@ -133,18 +134,21 @@ fn s(number: usize) -> &'static str {
     if number == 1 { "" } else { "s" }
 }
 
-fn paragraph(outcome: &Outcome) -> String {
+fn paragraph(outcome: &Outcome, artifact: Option<&Path>) -> String {
     let mut text = format!("{}: {}\n", outcome.name, outcome.verdict.word());
     indent(&mut text, &outcome.verdict.to_string());
     if let Some((again, runs)) = outcome.repeated {
         indent(&mut text, &format!("repeated  {again} of {runs} on a freshly restored machine"));
     }
-    if let Some(program) = &outcome.reproducer {
-        section(&mut text, "program", program);
+    if let Some(folder) = artifact {
+        indent(&mut text, &format!("kept in   {}", folder.display()));
+    }
+    if let Some(program) = outcome.program.as_ref().filter(|_| outcome.sweep.is_some()) {
+        section(&mut text, "program", &program.to_string());
     }
     section(&mut text, "history", &outcome.history);
     let console = match &outcome.verdict {
-        Verdict::Report(report) => &report.text,
+        Verdict::Report(report) => report.best_text(),
         _ => &outcome.console,
     };
     section(&mut text, "kernel log", console);

@@ -18,6 +18,15 @@ pub struct Report {
     pub title: String,
     /// It and what follows, as printed.
     pub text: String,
+    /// The same with file and line behind its frames, where the kernel's debug information is there.
+    pub symbolized: Option<String>,
+}
+
+impl Report {
+    /// The text that tells most.
+    pub fn best_text(&self) -> &str {
+        self.symbolized.as_deref().unwrap_or(&self.text)
+    }
 }
 
 /// How many lines a report has at most. A list of held locks or of tasks can go on for ever.
@@ -31,7 +40,7 @@ pub fn first_report(console: &str) -> Option<Report> {
     let lines = cut(&lines[first..], kind);
     let messages: Vec<&str> = lines.iter().map(|line| line.message).collect();
     let text: Vec<&str> = lines.iter().map(|line| line.whole).collect();
-    Some(Report { title: title::of(kind, &messages), text: text.join("\n") })
+    Some(Report { title: title::of(kind, &messages), text: text.join("\n"), symbolized: None })
 }
 
 /// The lines of the report that begins with the first one. Other tasks and processors print in

@@ -126,7 +126,6 @@ pub(crate) fn run(
         sweep.runs += 1;
         if !matches!(ran.verdict, Verdict::Held) {
             let mut outcome = worker.confirm(scenario, &program, ran);
-            outcome.reproducer = Some(program.to_string());
             sweep.places = search.as_ref().and_then(Search::places);
             outcome.sweep = Some(sweep);
             outcome.elapsed = begun.elapsed();
@@ -144,7 +143,8 @@ pub(crate) fn run(
         last = Some(ran);
     }
     sweep.places = search.as_ref().and_then(Search::places);
-    let (history, console) = last.map(|ran| (ran.history, ran.console)).unwrap_or_default();
+    let (history, console, command_line) =
+        last.map(|ran| (ran.history, ran.console, ran.command_line)).unwrap_or_default();
     Outcome {
         name: scenario.name.clone(),
         rules: scenario.program.rules(),
@@ -154,7 +154,8 @@ pub(crate) fn run(
         repeated: None,
         reach: Reach::default(),
         sweep: Some(sweep),
-        reproducer: None,
+        program: Some(scenario.program.clone()),
+        command_line,
         elapsed: begun.elapsed(),
     }
 }

@@ -1,0 +1,32 @@
+//! What is kept of a finding: a folder with all that it takes to understand it, to run it again and to
+//! attach it to a mail.
+//!
+//! ```text
+//! README              what was found, and the one command that runs it again
+//! artifact.json       the same for programs: an [`Artifact`]
+//! program.scn         the program as text, a scenario
+//! program.bin         the same in its binary form
+//! verdict.txt         what was allowed and what was seen
+//! history.txt         the run, call by call
+//! report.txt          the kernel's report as printed, if that is what was found
+//! symbolized.txt      the same with lines of the source, where there is debug information
+//! console.txt         all that the kernel printed during the run
+//! kernel.config       the configuration of a kernel that was built here
+//! machine.toml        the machine profile
+//! ```
+//! It appears whole under its name or not at all.
+
+mod folder;
+mod readme;
+mod record;
+mod repeat;
+mod write;
+
+pub use record::{Artifact, Error, FORMAT};
+pub use repeat::{Repeats, repeat};
+pub use write::write;
+
+/// The program as text.
+pub const PROGRAM: &str = "program.scn";
+/// The [`Artifact`].
+const RECORD: &str = "artifact.json";
