@@ -405,6 +405,67 @@ pub enum Call {
     },
 }
 
+/// What a call names, in the order of its arguments: shared or to be changed, as the call is.
+macro_rules! named_fds {
+    ($call:expr) => {
+        match $call {
+            Call::FanotifyMark { group: fd, .. }
+            | Call::OpenQueue { control: fd }
+            | Call::OpenQueue32 { control: fd }
+            | Call::RecvFd { socket: fd }
+            | Call::Read { fd, .. }
+            | Call::Pread { fd, .. }
+            | Call::ReadFault { fd, .. }
+            | Call::ReadMissing { fd, .. }
+            | Call::Pwrite { fd, .. }
+            | Call::Ftruncate { fd, .. }
+            | Call::Fallocate { fd, .. }
+            | Call::Mmap { fd, .. }
+            | Call::Readdir { fd }
+            | Call::Select { fd }
+            | Call::SetFd { fd, .. }
+            | Call::Close { fd }
+            | Call::Dup { fd }
+            | Call::Poll { fd }
+            | Call::Epoll { fd }
+            | Call::Fionread { fd }
+            | Call::GetFl { fd }
+            | Call::SetFl { fd, .. }
+            | Call::GetFd { fd }
+            | Call::Readlink { fd }
+            | Call::Fdinfo { fd }
+            | Call::Reopen { fd, .. } => [Some(fd), None],
+            Call::Write { fd, event, .. } | Call::WriteFault { fd, event, .. } => {
+                [Some(fd), Some(event)]
+            }
+            Call::SendFd { socket, fd } => [Some(socket), Some(fd)],
+            Call::Dup2 { fd, to } => [Some(fd), Some(to)],
+            Call::PidfdGetfd { fd, .. } => [Some(fd), None],
+            Call::FanotifyInit { .. }
+            | Call::Open { .. }
+            | Call::Exec { .. }
+            | Call::Truncate { .. }
+            | Call::Setuid { .. }
+            | Call::Socket
+            | Call::PageIn { .. }
+            | Call::UnshareUser
+            | Call::FailNth { .. }
+            | Call::Sleep { .. }
+            | Call::KernelLog
+            | Call::Sysctl { .. }
+            | Call::RlimitNofile { .. }
+            | Call::Spawn { .. }
+            | Call::Fork
+            | Call::Exit
+            | Call::Kill { .. }
+            | Call::Signal { .. }
+            | Call::Await { .. } => [None, None],
+        }
+        .into_iter()
+        .flatten()
+    };
+}
+
 impl Call {
     /// Buffer size of a read that names none, in bytes.
     pub const DEFAULT_READ: u32 = 4096;
@@ -520,61 +581,24 @@ impl Call {
 
     /// The fds that it names, in the order of its arguments.
     pub fn fds(&self) -> impl Iterator<Item = Fd> {
-        match *self.innermost() {
-            Self::FanotifyMark { group: fd, .. }
-            | Self::OpenQueue { control: fd }
-            | Self::OpenQueue32 { control: fd }
-            | Self::RecvFd { socket: fd }
-            | Self::Read { fd, .. }
-            | Self::Pread { fd, .. }
-            | Self::ReadFault { fd, .. }
-            | Self::ReadMissing { fd, .. }
-            | Self::Pwrite { fd, .. }
-            | Self::Ftruncate { fd, .. }
-            | Self::Fallocate { fd, .. }
-            | Self::Mmap { fd, .. }
-            | Self::Readdir { fd }
-            | Self::Select { fd }
-            | Self::SetFd { fd, .. }
-            | Self::Close { fd }
-            | Self::Dup { fd }
-            | Self::Poll { fd }
-            | Self::Epoll { fd }
-            | Self::Fionread { fd }
-            | Self::GetFl { fd }
-            | Self::SetFl { fd, .. }
-            | Self::GetFd { fd }
-            | Self::Readlink { fd }
-            | Self::Fdinfo { fd }
-            | Self::Reopen { fd, .. } => [Some(fd), None],
-            Self::Write { fd, event, .. } | Self::WriteFault { fd, event, .. } => {
-                [Some(fd), Some(event)]
-            }
-            Self::SendFd { socket, fd } => [Some(socket), Some(fd)],
-            Self::Dup2 { fd, to } => [Some(fd), Some(to)],
-            Self::PidfdGetfd { fd, .. } => [Some(fd), None],
-            Self::FanotifyInit { .. }
-            | Self::Open { .. }
-            | Self::Exec { .. }
-            | Self::Truncate { .. }
-            | Self::Setuid { .. }
-            | Self::Socket
-            | Self::PageIn { .. }
-            | Self::UnshareUser
-            | Self::FailNth { .. }
-            | Self::Sleep { .. }
-            | Self::KernelLog
-            | Self::Sysctl { .. }
-            | Self::RlimitNofile { .. }
-            | Self::Spawn { .. }
-            | Self::Fork
-            | Self::Exit
-            | Self::Kill { .. }
-            | Self::Signal { .. }
-            | Self::Await { .. } => [None, None],
+        named_fds!(self.innermost()).copied()
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn fds_mut(&mut self) -> impl Iterator<Item = &mut Fd> {
+        named_fds!(self.innermost_mut())
+    }
+
+    /// The task that it is about, to be changed.
+    pub(crate) fn task_mut(&mut self) -> Option<&mut Task> {
+        match self.innermost_mut() {
+            Self::Kill { task }
+            | Self::Await { task }
+            | Self::Signal { task, .. }
+            | Self::PageIn { task }
+            | Self::PidfdGetfd { task, .. } => Some(task),
+            _ => None,
         }
-        .into_iter()
-        .flatten()
     }
 
     /// Those of them that are fds of the calling task. The event of a response is a number to the
@@ -590,6 +614,14 @@ impl Call {
 
     /// The call that a spawned task makes, else the call itself.
     pub fn innermost(&self) -> &Self {
+        match self {
+            Self::Spawn { call } => call,
+            call => call,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn innermost_mut(&mut self) -> &mut Self {
         match self {
             Self::Spawn { call } => call,
             call => call,

@@ -7,6 +7,7 @@ mod binary;
 mod call;
 mod executable;
 mod expect;
+pub mod mutate;
 mod names;
 mod path;
 mod program;

@@ -52,7 +52,7 @@ fn change(kind: Kind, step: &mut Step) {
         // A sweep is many runs of one program.
         start.at = Offset::Nanoseconds(0);
     }
-    match innermost(step) {
+    match step.call.innermost_mut() {
         Call::FanotifyInit { flags, .. } if kind == Kind::Classic => {
             flags.remove(InitFlags::RESTARTABLE);
         }
@@ -65,17 +65,10 @@ fn change(kind: Kind, step: &mut Step) {
     }
 }
 
-fn innermost(step: &mut Step) -> &mut Call {
-    match &mut step.call {
-        Call::Spawn { call } => call,
-        call => call,
-    }
-}
-
 /// Puts a call that every kernel has in the place of one that needs a facility: one that gives the
 /// same kind of name.
 fn spare(step: &mut Step) {
-    let call = innermost(step);
+    let call = step.call.innermost_mut();
     if call.needs().is_none() {
         return;
     }

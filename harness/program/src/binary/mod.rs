@@ -32,6 +32,8 @@ mod tests;
 mod word;
 mod write;
 
+pub(crate) use read::{step_like, steps_behind, visible_vars};
+
 use crate::Program;
 
 /// Version of the form. The golden files tell when it must change.

@@ -29,15 +29,7 @@ impl Bytes<'_> {
 
 /// The program that the steps make, and the bytes behind the end of the steps.
 pub(super) fn read_steps(bytes: &[u8]) -> (Program, &[u8]) {
-    let mut reader = Reader {
-        bytes: Bytes(bytes),
-        scope: Scope::new(),
-        outlook: Outlook::default(),
-        block: None,
-        in_block: 0,
-        task: Task::MAIN,
-        sight: Sight::default(),
-    };
+    let mut reader = Reader::new(bytes);
     let mut steps = Vec::new();
     while let Some(&op) = reader.bytes.0.first() {
         reader.bytes.byte();
@@ -47,27 +39,36 @@ pub(super) fn read_steps(bytes: &[u8]) -> (Program, &[u8]) {
         if steps.len() == Program::MAX_STEPS {
             break;
         }
-        let step = match reader.op(op) {
-            Op::BeginBlock => {
-                reader.block = Some(reader.scope.next_block());
-                reader.in_block = 0;
-                continue;
-            }
-            Op::EndBlock => {
-                reader.block = None;
-                continue;
-            }
-            op => reader.step(op),
-        };
-        if let Some(step) = step
-            && reader.scope.admit(&step).is_ok()
-        {
-            reader.outlook.observe(&step);
-            reader.in_block += 1;
-            steps.push(step);
-        }
+        steps.extend(reader.next(op));
     }
     (Program::of_steps(steps), &[])
+}
+
+/// Steps that the bytes make behind those of a valid program, and at first in this block: at most so
+/// many.
+pub(crate) fn steps_behind(
+    before: &[Step],
+    block: Option<Block>,
+    bytes: &[u8],
+    most: usize,
+) -> Vec<Step> {
+    let mut reader = Reader::behind(before, block, bytes);
+    let mut steps = Vec::new();
+    while steps.len() < most && !reader.bytes.0.is_empty() {
+        let op = reader.bytes.byte();
+        steps.extend(reader.next(op));
+    }
+    steps
+}
+
+/// The variables that a step can refer to behind the steps in scope, the newest first.
+pub(crate) fn visible_vars(scope: &Scope, step: &Step) -> Vec<Var> {
+    Sight::new(scope, step.block, Op::of(&step.call), step.task).newest_vars(scope, None)
+}
+
+/// A step that makes such a call behind those of a valid program, with what else the bytes say.
+pub(crate) fn step_like(before: &[Step], like: &Step, bytes: &[u8]) -> Option<Step> {
+    Reader::behind(before, like.block, bytes).step(Op::of(&like.call))
 }
 
 /// The fd that a call returns gets no name.
@@ -163,7 +164,58 @@ impl Sight {
     }
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes: Bytes(bytes),
+            scope: Scope::new(),
+            outlook: Outlook::default(),
+            block: None,
+            in_block: 0,
+            task: Task::MAIN,
+            sight: Sight::default(),
+        }
+    }
+
+    fn behind(before: &[Step], block: Option<Block>, bytes: &'a [u8]) -> Self {
+        let mut reader = Self::new(bytes);
+        reader.block = block;
+        for step in before {
+            reader.admit(step);
+            reader.in_block =
+                if step.block.is_some() && step.block == block { reader.in_block + 1 } else { 0 };
+        }
+        reader
+    }
+
+    fn admit(&mut self, step: &Step) -> bool {
+        let admitted = self.scope.admit(step).is_ok();
+        if admitted {
+            self.outlook.observe(step);
+        }
+        admitted
+    }
+
+    /// The next step, if what begins with this byte is one that is valid here.
+    fn next(&mut self, op: u8) -> Option<Step> {
+        let step = match self.op(op) {
+            Op::BeginBlock => {
+                self.block = Some(self.scope.next_block());
+                self.in_block = 0;
+                None
+            }
+            Op::EndBlock => {
+                self.block = None;
+                None
+            }
+            op => self.step(op),
+        }?;
+        self.admit(&step).then(|| {
+            self.in_block += 1;
+            step
+        })
+    }
+
     fn op(&self, byte: u8) -> Op {
         let due = self.outlook.due(self.block.map(|_| self.in_block));
         likely(&Op::STEPS, byte, &due).unwrap_or(Op::Await)

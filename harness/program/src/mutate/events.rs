@@ -1,0 +1,151 @@
+//! What befalls groups, daemons and accessors.
+
+use fastrand::Rng;
+use refan_abi::{EventMask, InitFlags, MarkFlags, OpenFlags, Response};
+
+use super::draft::Draft;
+use crate::valid::{Origin, Role};
+use crate::{Bind, Call, Fd, Path, PathKind, Step, Task, Var};
+
+fn step(task: Task, call: Call, bind: Bind) -> Step {
+    Step { comments: Vec::new(), task, block: None, start: None, bind, call, expect: None }
+}
+
+fn main_step(call: Call, bind: Bind) -> Step {
+    step(Task::MAIN, call, bind)
+}
+
+/// Puts a step at a place; between steps of a block, into that block.
+fn put(draft: &mut Draft, at: usize, mut new: Step) {
+    let block = |at: Option<usize>| at.and_then(|at| draft.steps.get(at)).and_then(|it| it.block);
+    let before = block(at.checked_sub(1));
+    new.block = before.filter(|_| before == block(Some(at)));
+    draft.steps.insert(at, new);
+}
+
+pub(super) fn kill(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
+    let at = rng.usize(..=draft.steps.len());
+    let victims = draft.tasks_before(at, |origin| origin != Origin::Main);
+    let task = rng.choice(victims)?;
+    put(draft, at, main_step(Call::Kill { task }, Bind::None));
+    Some(())
+}
+
+/// Where queues are opened: the step, its task, the control fd and the queue.
+fn queues(draft: &Draft) -> Vec<(usize, Task, Fd, Var)> {
+    let opened =
+        draft.steps.iter().enumerate().filter_map(|(at, step)| match (&step.call, &step.bind) {
+            (Call::OpenQueue { control } | Call::OpenQueue32 { control }, Bind::Fd(var)) => {
+                Some((at, step.task, *control, *var))
+            }
+            _ => None,
+        });
+    opened.collect()
+}
+
+pub(super) fn daemon_death(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
+    let (opened, holder, control, queue) = rng.choice(queues(draft))?;
+    let is_forked = draft.tasks_before(opened, |origin| origin == Origin::Forked).contains(&holder);
+    // Behind a read, if there is one, as otherwise nothing is pending.
+    let from_queue = |step: &Step| {
+        matches!(step.call, Call::Read { .. }) && step.call.fds().any(|fd| fd == Fd::Var(queue))
+    };
+    let reads: Vec<usize> = (opened + 1..draft.steps.len())
+        .filter(|at| from_queue(&draft.steps[*at]))
+        .map(|at| at + 1)
+        .collect();
+    let anywhere = rng.usize(opened + 1..=draft.steps.len());
+    let at = rng.choice(reads).filter(|_| rng.u8(..4) != 0).unwrap_or(anywhere);
+    let death = match rng.u8(..4) {
+        0 | 1 if is_forked => main_step(Call::Kill { task: holder }, Bind::None),
+        2 if is_forked => step(holder, Call::Exit, Bind::None),
+        3 if rng.bool() => step(Task::MAIN, Call::Close { fd: control }, Bind::None),
+        _ => step(holder, Call::Close { fd: Fd::Var(queue) }, Bind::None),
+    };
+    put(draft, at, death);
+    let mut at = at + 1;
+    if rng.u8(..4) != 0 {
+        let successor = draft.new_var(Role::Queue);
+        put(draft, at, main_step(Call::OpenQueue { control }, Bind::Fd(successor)));
+        at += 1;
+        if rng.u8(..4) != 0 {
+            let event = draft.new_var(Role::Event);
+            let fd = Fd::Var(successor);
+            let read = Call::Read { fd, size: Call::DEFAULT_READ };
+            put(draft, at, main_step(read, Bind::Events(vec![event])));
+        }
+    }
+    Some(())
+}
+
+pub(super) fn fail_nth(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
+    let len = draft.steps.len();
+    let at = (len > 0).then(|| rng.usize(..len))?;
+    let task = draft.steps[at].task;
+    // The first allocations are those of the call itself.
+    let most = if rng.bool() { 6 } else { 40 };
+    let nth = rng.u8(1..=most);
+    put(draft, at, step(task, Call::FailNth { nth }, Bind::None));
+    Some(())
+}
+
+/// The object of a group's first mark, what is asked about it, and the accessor's call.
+fn watch(rng: &mut Rng) -> (Path, EventMask, Call) {
+    let kinds = [PathKind::File, PathKind::File, PathKind::File, PathKind::Waiter, PathKind::Ext];
+    let kind = kinds[rng.usize(..kinds.len())];
+    let path = Path { kind, index: rng.u8(..2) };
+    let (mask, call) = match kind {
+        PathKind::Waiter => (EventMask::OPEN_EXEC_PERM, Call::Exec { path }),
+        _ => (EventMask::OPEN_PERM, Call::Open { path, flags: OpenFlags::O_RDONLY }),
+    };
+    (path, mask, call)
+}
+
+/// The first steps of all that go deep, before those that there are: init, mark, queue, and mostly
+/// an accessor, now and then a daemon that is a task of its own, a read and an answer.
+pub(super) fn prelude(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
+    let mut new = Vec::new();
+    let control = Var(0);
+    let mut vars = 1;
+    let mut var = || {
+        vars += 1;
+        Var(vars - 1)
+    };
+    let class = if rng.bool() { InitFlags::CLASS_CONTENT } else { InitFlags::CLASS_PRE_CONTENT };
+    let nonblock = if rng.bool() { InitFlags::NONBLOCK } else { InitFlags::empty() };
+    let flags = class | InitFlags::RESTARTABLE | nonblock;
+    let init = Call::FanotifyInit { flags, event_flags: OpenFlags::O_RDONLY };
+    new.push(main_step(init, Bind::Fd(control)));
+    let (path, mask, access) = watch(rng);
+    let group = Fd::Var(control);
+    let mark = Call::FanotifyMark { group, flags: MarkFlags::ADD, mask, path };
+    new.push(main_step(mark, Bind::None));
+    let mut tasks = 1;
+    let mut daemon = Task::MAIN;
+    if rng.u8(..3) == 0 {
+        daemon = Task(tasks);
+        tasks += 1;
+        new.push(main_step(Call::Fork, Bind::Task(daemon)));
+    }
+    let queue = var();
+    let open = Call::OpenQueue { control: group };
+    new.push(step(daemon, open, Bind::Fd(queue)));
+    if rng.u8(..4) != 0 {
+        let accessor = Task(tasks);
+        let spawn = Call::Spawn { call: Box::new(access) };
+        new.push(main_step(spawn, Bind::Task(accessor)));
+        if rng.bool() {
+            let event = var();
+            let read = Call::Read { fd: Fd::Var(queue), size: Call::DEFAULT_READ };
+            new.push(step(daemon, read, Bind::Events(vec![event])));
+            if rng.u8(..4) == 0 {
+                let (fd, event) = (Fd::Var(queue), Fd::Var(event));
+                let (response, size) = (Response::ALLOW, None);
+                let write = Call::Write { fd, event, response, size };
+                new.push(step(daemon, write, Bind::None));
+            }
+        }
+    }
+    draft.insert_behind(0, new);
+    Some(())
+}

@@ -1,0 +1,91 @@
+//! What comes of any change is a program, and changes alone make all that programs are made of.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use proptest::prelude::*;
+
+use super::{Mutation, crossed, crossover, mutate, mutated};
+use crate::testing::programs;
+use crate::{Call, Offset, Program};
+
+proptest! {
+    #[test]
+    fn a_changed_program_is_valid_and_has_its_form(program in programs(), seed: u64) {
+        let mut rng = Rng::with_seed(seed);
+        for kind in Mutation::ALL {
+            let Some(changed) = kind.apply(&program, &mut rng) else { continue };
+            prop_assert_eq!(changed.validate(), Ok(()), "{:?}", kind);
+            prop_assert_eq!(Program::decode_exact(&changed.encode()), Ok(changed));
+        }
+    }
+
+    #[test]
+    fn of_two_programs_comes_a_third(one in programs(), other in programs(), seed: u64) {
+        let crossed = crossed(&one, &other, &mut Rng::with_seed(seed));
+        prop_assert_eq!(crossed.validate(), Ok(()));
+        prop_assert_eq!(Program::decode_exact(&crossed.encode()), Ok(crossed));
+    }
+
+    #[test]
+    fn hooks_keep_to_their_room(bytes: Vec<u8>, more in 0usize..200, seed: u32) {
+        let mut data = bytes.clone();
+        data.resize(bytes.len() + more, 0);
+        let max = data.len();
+        let len = mutate(&mut data, bytes.len(), max, seed);
+        prop_assert!(len <= max);
+        prop_assert!(len == 0 || Program::decode_exact(&data[..len]).is_ok());
+        let mut again = bytes.clone();
+        again.resize(max, 0);
+        prop_assert_eq!(mutate(&mut again, bytes.len(), max, seed), len);
+        prop_assert_eq!(&again[..len], &data[..len]);
+        let mut out = vec![0; more];
+        let len = crossover(&bytes, &again, &mut out, seed);
+        prop_assert!(len == 0 || Program::decode_exact(&out[..len]).is_ok());
+    }
+}
+
+#[test]
+fn every_kind_changes_something() {
+    let mut rng = Rng::with_seed(7);
+    let mut done = BTreeMap::<Mutation, u32>::new();
+    let mut program = Program::new();
+    for _ in 0..400 {
+        for kind in Mutation::ALL {
+            *done.entry(kind).or_default() += u32::from(kind.apply(&program, &mut rng).is_some());
+        }
+        program = mutated(&program, &mut rng);
+    }
+    assert!(Mutation::ALL.iter().all(|kind| done.get(kind) > Some(&100)), "{done:?}");
+}
+
+#[test]
+fn changes_alone_make_everything() {
+    let mut rng = Rng::with_seed(3);
+    let mut steps = Vec::new();
+    for _ in 0..200 {
+        let mut program = Program::new();
+        for _ in 0..30 {
+            program = mutated(&program, &mut rng);
+        }
+        steps.extend(program.steps);
+    }
+    let count = |is: &dyn Fn(&Call) -> bool| steps.iter().filter(|step| is(&step.call)).count();
+    let missing: Vec<&str> = Call::NAMES
+        .into_iter()
+        .filter(|name| {
+            count(&|call| call.name() == Some(name) || call.innermost().name() == Some(name)) == 0
+        })
+        .collect();
+    assert!(missing.is_empty(), "{missing:?} of {}", steps.len());
+    let blocks = steps.iter().filter(|step| step.block.is_some()).count();
+    let at = |is: &dyn Fn(Offset) -> bool| {
+        steps.iter().filter(|step| step.start.is_some_and(|start| is(start.at))).count()
+    };
+    let (timed, swept) = (at(&|at| at != Offset::Sweep), at(&|at| at == Offset::Sweep));
+    let queues = count(&|call| matches!(call, Call::OpenQueue { .. }));
+    assert!(
+        blocks > 300 && timed > 50 && swept > 0 && queues > 300,
+        "{blocks} {timed} {swept} {queues}"
+    );
+}
