@@ -3,8 +3,13 @@
 use super::frame;
 use super::kind::Kind;
 
-/// The title of a report of these lines.
+/// The title of a report of these lines: its kind, where they have no words for one.
 pub(super) fn of(kind: Kind, lines: &[&str]) -> String {
+    let title = told(kind, lines);
+    if title.trim().is_empty() { format!("{kind:?}") } else { title }
+}
+
+fn told(kind: Kind, lines: &[&str]) -> String {
     let Some(first) = lines.first().map(|line| line.trim()) else { return String::new() };
     let culprit = frame::culprit(lines);
     let within = |what: &str| match culprit {
@@ -103,6 +108,12 @@ mod tests {
 
     fn title(lines: &[&str]) -> String {
         first_report(&lines.join("\n")).expect("a report").title
+    }
+
+    #[test]
+    fn no_title_is_empty() {
+        assert_eq!(title(&[": undKASAN: null-ptr-deref"]), "Fault");
+        assert_eq!(title(&["Kernel panic"]), "Kernel panic");
     }
 
     #[test]
