@@ -7,9 +7,10 @@ use refan_program::{Bind, Call, Program, Step, Task};
 
 use crate::context::{Context, Foreseen};
 use crate::explore::{Explored, Scene};
+use crate::feature;
 use crate::history::History;
 use crate::observe::Skipped;
-use crate::reached::{Reached, between};
+use crate::reached::{Traversed, between};
 use crate::rules::K4;
 use crate::state::{Life, State};
 use crate::{Kernel, Observation, Stop, Violation};
@@ -30,7 +31,7 @@ pub struct Model<'a> {
     pub(crate) foreseen: Foreseen,
     /// States on the way from the last step's beginning to its end.
     pub(crate) explored: usize,
-    reached: BTreeSet<Reached>,
+    traversed: Traversed,
 }
 
 impl<'a> Model<'a> {
@@ -39,13 +40,13 @@ impl<'a> Model<'a> {
         let mut state = State::new(program.tasks.len(), program.vars.len());
         state.tasks[0].pid = main;
         let foreseen = Foreseen::default();
-        let reached = BTreeSet::new();
-        Self { kernel, program, states: vec![state], foreseen, explored: 0, reached }
+        let traversed = Traversed::default();
+        Self { kernel, program, states: vec![state], foreseen, explored: 0, traversed }
     }
 
     /// What the run has come to so far.
-    pub fn reached(&self) -> &BTreeSet<Reached> {
-        &self.reached
+    pub fn traversed(&self) -> &Traversed {
+        &self.traversed
     }
 
     /// Judges one step, or the steps of one block. After an error the model is of no further use.
@@ -100,7 +101,9 @@ impl<'a> Model<'a> {
             return Err(crate::explore::too_many());
         }
         if let (Some(before), Some(after)) = (self.states.first(), settled.first()) {
-            self.reached.extend(between(before, after, scene.seen));
+            self.traversed.reached.extend(between(before, after, scene.seen));
+            let features = feature::of_step(before, after, self.program, scene.step, scene.seen);
+            self.traversed.features.extend(features);
         }
         self.states = settled;
         explored.failed.unless(!self.states.is_empty())

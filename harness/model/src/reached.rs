@@ -49,6 +49,16 @@ impl Reached {
     }
 }
 
+/// What a run has come to and gone through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traversed {
+    /// What it has reached.
+    pub reached: BTreeSet<Reached>,
+    /// By what a fuzzer tells it from others: abstract states of the kernel, what calls came to in
+    /// them, and orders of calls at the same time. The numbers mean the same in every run.
+    pub features: BTreeSet<u32>,
+}
+
 /// What a step has brought about, as one way of explaining it has it.
 pub(crate) fn between(before: &State, after: &State, seen: &Observation) -> BTreeSet<Reached> {
     let mut reached = BTreeSet::new();

@@ -111,7 +111,8 @@ mod tests {
                     break;
                 }
             }
-            model.reached().iter().for_each(|what| *reached.entry(*what).or_default() += 1);
+            let came = &model.traversed().reached;
+            came.iter().for_each(|what| *reached.entry(*what).or_default() += 1);
         }
         assert!(unjudged * 100 <= PROGRAMS, "{unjudged}");
         let share = |what| 100 * reached.get(&what).copied().unwrap_or_default() / PROGRAMS;

@@ -1,8 +1,8 @@
 //! How deep programs went that nobody wrote: of random ones it says whether they tried anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use refan_model::Reached;
+use refan_model::{Reached, Traversed};
 use refan_program::{Program, Step};
 use refan_wire::Record;
 
@@ -16,6 +16,8 @@ pub struct Reach {
     pub programs: u32,
     /// How many of them reached what.
     pub reached: BTreeMap<Reached, u32>,
+    /// By what a fuzzer tells runs apart ([`Traversed::features`]).
+    pub features: BTreeSet<u32>,
     /// Their blocks.
     pub blocks: Blocks,
 }
@@ -34,14 +36,11 @@ pub struct Blocks {
 }
 
 impl Reach {
-    /// Of one run, of which the model says that it reached this.
-    pub(crate) fn of(
-        program: &Program,
-        records: &[Record],
-        reached: impl IntoIterator<Item = Reached>,
-    ) -> Self {
+    /// Of one run, of which the model says that it went through this.
+    pub(crate) fn of(program: &Program, records: &[Record], traversed: Traversed) -> Self {
+        let Traversed { reached, features } = traversed;
         let reached = reached.into_iter().map(|what| (what, 1)).collect();
-        Self { programs: 1, reached, blocks: Blocks::of(program, records) }
+        Self { programs: 1, reached, features, blocks: Blocks::of(program, records) }
     }
 
     /// Adds that of other runs.
@@ -50,6 +49,7 @@ impl Reach {
         for (what, number) in &other.reached {
             *self.reached.entry(*what).or_default() += number;
         }
+        self.features.extend(&other.features);
         self.blocks.blocks += other.blocks.blocks;
         self.blocks.reordered += other.blocks.reordered;
         self.blocks.started += other.blocks.started;

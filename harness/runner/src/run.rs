@@ -1,11 +1,10 @@
 //! From a program to its verdict.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use refan_abi::ApiValues;
-use refan_model::Reached;
+use refan_model::Traversed;
 use refan_program::{Program, Rule};
 use refan_vm::MachineError;
 use refan_wire::Record;
@@ -265,8 +264,8 @@ impl<'a> Worker<'a> {
                 let console = run.console.clone();
                 let command_line = self.guest.as_ref().map(Guest::command_line).unwrap_or_default();
                 let whole = run.failure.is_none() && run.records.is_ok();
-                let (of_run, reached) = verdict(program, run, self.prepared.api, restartable);
-                let reach = Reach::of(program, &records, reached);
+                let (of_run, traversed) = verdict(program, run, self.prepared.api, restartable);
+                let reach = Reach::of(program, &records, traversed);
                 let verdict = match of_run {
                     verdict @ (Verdict::Held | Verdict::None(_)) if whole => {
                         self.compare(program, &records, verdict)
@@ -323,26 +322,21 @@ impl Worker<'_> {
     }
 }
 
-/// The verdict on a run, and what it reached. The kernel's own word comes first: after a report
+/// The verdict on a run, and what it went through. The kernel's own word comes first: after a report
 /// nothing that it answered counts.
-fn verdict(
-    program: &Program,
-    run: Run,
-    api: ApiValues,
-    restartable: bool,
-) -> (Verdict, BTreeSet<Reached>) {
+fn verdict(program: &Program, run: Run, api: ApiValues, restartable: bool) -> (Verdict, Traversed) {
     let records = match trace_of(run) {
         Ok(records) => records,
-        Err(verdict) => return (verdict, BTreeSet::new()),
+        Err(verdict) => return (verdict, Traversed::default()),
     };
-    let (judgement, reached) = judge::judge(program, &records, api, restartable);
+    let (judgement, traversed) = judge::judge(program, &records, api, restartable);
     let verdict = match judgement {
         Judgement::Held => Verdict::Held,
         Judgement::Broken(violation) => Verdict::Broken(violation),
         Judgement::Unsupported(why) => Verdict::Unsupported(why),
         Judgement::Unjudgeable(why) => Verdict::None(why),
     };
-    (verdict, reached)
+    (verdict, traversed)
 }
 
 /// The trace, or the verdict on a run that needs none.

@@ -1,5 +1,6 @@
 //! Histories of right and wrong kernels, written down by hand.
 
 mod race;
+mod search;
 mod speed;
 pub(crate) mod tape;

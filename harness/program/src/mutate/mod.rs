@@ -79,7 +79,8 @@ impl Mutation {
         match self {
             Self::Append => 24,
             Self::Insert => 12,
-            Self::Retarget | Self::Tweak | Self::DaemonDeath => 8,
+            Self::DaemonDeath => 10,
+            Self::Retarget | Self::Tweak => 8,
             Self::Move | Self::Renew | Self::Shift | Self::IntoBlock | Self::Kill => 6,
             Self::Remove => 4 + len / 4,
             Self::Duplicate | Self::Reassign => 4,

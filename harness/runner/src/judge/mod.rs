@@ -13,11 +13,10 @@ mod trace;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 use refan_abi::ApiValues;
-use refan_model::{Kernel, Model, Moment, Reached, Stop, Violation};
+use refan_model::{Kernel, Model, Moment, Stop, Traversed, Violation};
 use refan_program::{Expect, Program, Rule};
 use refan_wire::{Leak, Record};
 
@@ -45,10 +44,10 @@ pub fn judge(
     records: &[Record],
     api: ApiValues,
     restartable: bool,
-) -> (Judgement, BTreeSet<Reached>) {
-    let mut reached = BTreeSet::new();
-    let judgement = judge_into(program, records, api, restartable, &mut reached);
-    (judgement, reached)
+) -> (Judgement, Traversed) {
+    let mut traversed = Traversed::default();
+    let judgement = judge_into(program, records, api, restartable, &mut traversed);
+    (judgement, traversed)
 }
 
 fn judge_into(
@@ -56,7 +55,7 @@ fn judge_into(
     records: &[Record],
     api: ApiValues,
     restartable: bool,
-    reached: &mut BTreeSet<Reached>,
+    traversed: &mut Traversed,
 ) -> Judgement {
     if !restartable && needs_feature(program) {
         let why = "the kernel has no restartable permission events";
@@ -68,7 +67,7 @@ fn judge_into(
     let mut model = Model::new(&kernel, program, trace.main);
     for part in &trace.parts {
         let judged = model.step(part.steps.clone(), &part.seen);
-        reached.clone_from(model.reached());
+        traversed.clone_from(model.traversed());
         match judged {
             Ok(()) => {}
             Err(Stop::Broken(violation)) => return Judgement::Broken(violation),
