@@ -38,6 +38,8 @@ pub struct Build<'a> {
     pub folder: &'a Path,
     /// The configuration.
     pub fragments: &'a [Fragment],
+    /// Folders and files of the source that KCOV is told of.
+    pub coverage: &'a [String],
 }
 
 impl Build<'_> {
@@ -100,6 +102,13 @@ impl Build<'_> {
         let mapped = [self.folder, self.source].map(|path| {
             [b"-ffile-prefix-map=".as_slice(), path.as_os_str().as_bytes(), b"=."].concat()
         });
+        for path in self.coverage {
+            let path = self.source.join(path);
+            arguments.extend(objects(&path)?.map(|object| {
+                // The same in all folders: Kbuild's variable has the name alone (scripts/Makefile.lib).
+                format!("KCOV_INSTRUMENT_{object}=y").into()
+            }));
+        }
         for variable in ["KCFLAGS", "KAFLAGS"] {
             let flags = [variable.as_bytes(), b"=", &mapped.join(b" ".as_slice())].concat();
             arguments.push(std::ffi::OsStr::from_bytes(&flags).to_owned());
@@ -142,6 +151,28 @@ impl Build<'_> {
     }
 }
 
+/// The objects that are made of a C file, or of all in a folder and below.
+fn objects(path: &Path) -> Result<impl Iterator<Item = String> + use<>> {
+    let mut names = Vec::new();
+    let mut paths = vec![path.to_owned()];
+    while let Some(path) = paths.pop() {
+        if path.is_dir() {
+            let list = fs::read_dir(&path).map_err(|e| Error::io("read", &path, e))?;
+            paths.extend(list.flatten().map(|item| item.path()));
+        } else if path.extension().is_some_and(|extension| extension == "c") {
+            names.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
+    if names.is_empty() {
+        return Err(Error::NoKernel(format!(
+            "the target asks for the coverage of {}, where no C file is",
+            path.display()
+        )));
+    }
+    names.sort();
+    Ok(names.into_iter().map(|name| format!("{name}.o")))
+}
+
 fn distrust(folder: &Path, since: SystemTime) -> Result<()> {
     let modified = |path: &Path| fs::symlink_metadata(path).and_then(|meta| meta.modified()).ok();
     let list = fs::read_dir(folder).map_err(|e| Error::io("read", folder, e))?;
@@ -175,6 +206,20 @@ fn assignment(name: &str, path: &Path) -> std::ffi::OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn objects_of_folders_and_files() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a/b.c", "a/Kconfig", "a/d/c.c", "e.c"] {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let of = |name: &str| objects(&dir.path().join(name)).map(Iterator::collect::<Vec<_>>);
+        assert_eq!(of("a").unwrap(), ["b.o", "c.o"]);
+        assert_eq!(of("e.c").unwrap(), ["e.o"]);
+        assert!(of("a/Kconfig").is_err() && of("f").is_err());
+    }
 
     #[test]
     fn half_written_files_of_a_killed_build_go() {

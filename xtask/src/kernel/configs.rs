@@ -53,6 +53,10 @@ pub struct Target {
     pub summary: String,
     /// Fragments in `fragments/`; a later one wins.
     pub fragments: Vec<String>,
+    /// Folders and files of the source whose code tells KCOV which of its places a task passes; each such
+    /// place costs time.
+    #[serde(default)]
+    pub coverage: Vec<String>,
     /// The machine profile that it runs on unless another is asked for.
     pub machine: String,
     /// The same where KVM works.

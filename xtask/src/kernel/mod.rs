@@ -138,7 +138,8 @@ pub fn ensure_kernel(
     let target = configs.target(&request.target)?;
     let fragments = configs.fragments(&target)?;
     let series = configs.series(&request.series)?;
-    let work = Work { request, fragments: &fragments, series: &series, cache, progress };
+    let coverage = &target.coverage;
+    let work = Work { request, fragments: &fragments, coverage, series: &series, cache, progress };
     match &request.source {
         Source::Base(name) => work.on_base(configs, name),
         Source::Tree(folder) => work.on_tree(folder),
@@ -180,6 +181,7 @@ pub fn list(cache: &Cache) -> Result<Vec<(Key, Identity)>> {
 struct Work<'a> {
     request: &'a KernelRequest,
     fragments: &'a [Fragment],
+    coverage: &'a [String],
     series: &'a Series,
     cache: &'a Cache,
     progress: &'a dyn Progress,
@@ -235,7 +237,8 @@ impl Work<'_> {
     ) -> Result<Kernel> {
         tree.patch(self.series, pristine, &identity.version, self.cache)?;
         let (source, folder) = (tree.source(), tree.build(&self.request.target));
-        let build = Build { source: &source, folder: &folder, fragments: self.fragments };
+        let (fragments, coverage) = (self.fragments, self.coverage);
+        let build = Build { source: &source, folder: &folder, fragments, coverage };
         build.run(self.progress)?;
         let entry = self.cache.publish(KERNELS, &key, |dir| {
             let copy = |from: &Path, name: &str| {
@@ -287,6 +290,7 @@ impl Work<'_> {
             ("recipe", RECIPE.as_bytes()),
             ("identity", content.as_slice()),
             ("config", config.as_bytes()),
+            ("coverage", self.coverage.join("\n").as_bytes()),
         ]))
     }
 

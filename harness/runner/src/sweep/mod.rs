@@ -171,7 +171,8 @@ fn start(seen: &Seen, virtual_time: bool) -> Search {
         return Search::grid(end, REPEATS - 1);
     }
     match &seen.at {
-        Some(At::End(path)) => {
+        // A base may pass nothing that the kernel tells.
+        Some(At::End(path)) if !path.is_empty() => {
             let exit = returned.filter(|_| seen.exits).map(|returned| returned as u32..end);
             let in_exit = exit.into_iter().flat_map(|Range { start, end }| {
                 (1..=IN_EXIT).map(move |i| (start + (end - start) / IN_EXIT * i) / STEP * STEP)
