@@ -4,8 +4,15 @@
 //! buffer, and the memory is that of all tasks, so that others can read how far the task has come. It
 //! is watched from then on until it exits. Its fd stands in the task's table only while no call of the
 //! program is under way.
+//!
+//! Where all tasks are watched, buffers are lent to them ([`Buffers`]): PID 1 makes them once, since
+//! making one takes the kernel longer than a short program. A task has them in its table when it
+//! starts, before it closes all that is not its own.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use refan_program::Program;
 
 use crate::files;
 use crate::sys::sys;
@@ -28,32 +35,14 @@ impl Coverage {
     /// Watches the calling task from now on. None where the kernel has no KCOV or the task cannot
     /// open it.
     pub fn begin() -> Option<Self> {
-        let path = files::KCOV.as_ptr();
-        // SAFETY: the path is a constant C string.
-        let fd = unsafe { sys!(libc::SYS_openat, libc::AT_FDCWD, path, libc::O_RDWR) };
-        if fd < 0 {
-            return None;
+        let buffer = Buffer::make()?;
+        let enabled = buffer.enable();
+        // SAFETY: no pointers.
+        unsafe { sys!(libc::SYS_close, buffer.fd) };
+        if enabled.is_err() {
+            buffer.coverage.unmap();
         }
-        // SAFETY: no pointers.
-        let begun = (unsafe { sys!(libc::SYS_ioctl, fd, INIT_TRACE, WORDS) } == 0)
-            .then(|| {
-                let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
-                // SAFETY: a fresh mapping at an address of the kernel's choice.
-                let at = unsafe { sys!(libc::SYS_mmap, 0, BYTES, prot, flags, fd, 0) };
-                (at > 0).then_some(Self(at as usize))
-            })
-            .flatten()
-            .filter(|coverage| {
-                // SAFETY: no pointers.
-                let enabled = unsafe { sys!(libc::SYS_ioctl, fd, ENABLE, TRACE_PC) } == 0;
-                if !enabled {
-                    coverage.unmap();
-                }
-                enabled
-            });
-        // SAFETY: no pointers.
-        unsafe { sys!(libc::SYS_close, fd) };
-        begun
+        enabled.ok().map(|()| buffer.coverage)
     }
 
     /// From an address that [`Coverage::address`] gave.
@@ -79,9 +68,9 @@ impl Coverage {
         (self.word(0).load(Ordering::Acquire) as usize).min(WORDS - 1)
     }
 
-    /// The places that were passed, the first so many.
-    pub fn places(self, count: usize) -> Vec<u32> {
-        (1..=count.min(WORDS - 1)).map(|at| self.word(at).load(Ordering::Relaxed) as u32).collect()
+    /// The places that were passed since the reset, in order.
+    pub fn places(self) -> impl Iterator<Item = u32> {
+        (1..=self.count()).map(move |at| self.word(at).load(Ordering::Relaxed) as u32)
     }
 
     /// Gives the buffer back.
@@ -94,5 +83,76 @@ impl Coverage {
         // SAFETY: inside the mapping, aligned, and only ever accessed atomically by user space; the
         // kernel writes whole words.
         unsafe { AtomicU64::from_ptr((self.0 as *mut u64).add(at)) }
+    }
+}
+
+/// A buffer that watches no task, or that of a task that the fd is not needed for any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Buffer {
+    fd: i32,
+    /// What is seen in it.
+    pub coverage: Coverage,
+}
+
+impl Buffer {
+    /// None where the kernel has no KCOV or the process cannot open it.
+    fn make() -> Option<Self> {
+        let path = files::KCOV.as_ptr();
+        let flags = libc::O_RDWR | libc::O_CLOEXEC;
+        // SAFETY: the path is a constant C string.
+        let fd = unsafe { sys!(libc::SYS_openat, libc::AT_FDCWD, path, flags) };
+        if fd < 0 {
+            return None;
+        }
+        // SAFETY: no pointers.
+        if unsafe { sys!(libc::SYS_ioctl, fd, INIT_TRACE, WORDS) } == 0 {
+            let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+            // SAFETY: a fresh mapping at an address of the kernel's choice.
+            let at = unsafe { sys!(libc::SYS_mmap, 0, BYTES, prot, flags, fd, 0) };
+            if at > 0 {
+                return Some(Self { fd: fd as i32, coverage: Coverage(at as usize) });
+            }
+        }
+        // SAFETY: no pointers.
+        unsafe { sys!(libc::SYS_close, fd) };
+        None
+    }
+
+    /// Watches the calling task from now on, or gives -errno.
+    pub fn enable(self) -> Result<(), i64> {
+        self.coverage.reset();
+        // SAFETY: no pointers.
+        match unsafe { sys!(libc::SYS_ioctl, self.fd, ENABLE, TRACE_PC) } {
+            0 => Ok(()),
+            error => Err(error),
+        }
+    }
+}
+
+/// The buffers that PID 1 lends, one for each task of a program. When a task exits the kernel takes
+/// its hands off the buffer (`kcov_task_exit`), which then serves the next one.
+pub struct Buffers([Cell<Option<Buffer>>; Program::MAX_TASKS]);
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self([const { Cell::new(None) }; Program::MAX_TASKS])
+    }
+}
+
+impl Buffers {
+    /// Makes those that so many tasks need; says how many were made. Where there is no KCOV there are
+    /// none.
+    pub fn provide(&self, tasks: usize) -> usize {
+        let missing = self.0.iter().take(tasks).filter(|place| place.get().is_none());
+        let make = |place: &Cell<Option<Buffer>>| {
+            place.set(Buffer::make());
+            usize::from(place.get().is_some())
+        };
+        missing.map(make).sum()
+    }
+
+    /// That of a task.
+    pub fn of_task(&self, task: usize) -> Option<Buffer> {
+        self.0.get(task).and_then(Cell::get)
     }
 }

@@ -7,6 +7,7 @@ use refan_agent::accounts::Accounts;
 use refan_agent::door::{self, Doorbell};
 use refan_agent::faults;
 use refan_agent::init;
+use refan_agent::kcov::Buffers;
 use refan_agent::limits::Limits;
 use refan_agent::log::KernelLog;
 use refan_agent::memcg;
@@ -36,5 +37,12 @@ fn start() -> Result<Supervisor> {
     panic::report_to(region);
     let doorbell = Doorbell::open()?;
     let log = KernelLog::open()?;
-    Ok(Supervisor { doorbell, region, log, limits: Limits::read(), accounts: Accounts::at_boot()? })
+    Ok(Supervisor {
+        doorbell,
+        region,
+        log,
+        limits: Limits::read(),
+        accounts: Accounts::at_boot()?,
+        buffers: Buffers::default(),
+    })
 }

@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 
 use refan_abi::ApiValues;
-use refan_program::{Fd, Program, Step, Task, Var};
-use refan_wire::{GuestRegion, Record};
+use refan_program::{Bind, Call, Fd, Program, Step, Task, Var};
+use refan_wire::{GuestRegion, Record, Watch};
 
 use crate::futex;
 use crate::gate::Gate;
-use crate::kcov::Coverage;
+use crate::kcov::{Buffer, Buffers, Coverage};
 use crate::paging::MissingMemory;
 
 /// One run of a program.
@@ -23,6 +23,7 @@ pub struct Run<'a> {
     /// What the branches of a block begin by.
     pub gate: Gate,
     region: &'a GuestRegion,
+    buffers: &'a Buffers,
     vars: Vec<AtomicI32>,
     /// Address of the [`MissingMemory`] that a step reads into; else 0.
     missing: Vec<AtomicUsize>,
@@ -30,13 +31,18 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// A run that has not begun.
-    pub fn new(region: &'a GuestRegion, api: ApiValues, program: Program) -> Self {
+    /// A run that has not begun. Where places are watched tasks are lent the buffers.
+    pub fn new(
+        region: &'a GuestRegion,
+        buffers: &'a Buffers,
+        api: ApiValues,
+        program: Program,
+    ) -> Self {
         let slots = program.tasks.iter().map(|_| Slot::default()).collect();
         let vars = program.vars.iter().map(|_| AtomicI32::new(-1)).collect();
         let missing = program.steps.iter().map(|_| AtomicUsize::new(0)).collect();
         let (gate, trace_full) = (Gate::default(), AtomicBool::new(false));
-        Self { api, program, slots, gate, region, vars, missing, trace_full }
+        Self { api, program, slots, gate, region, buffers, vars, missing, trace_full }
     }
 
     /// Writes a record, or notes that there is no room for it.
@@ -49,6 +55,21 @@ impl<'a> Run<'a> {
     /// Whether a record found no room.
     pub fn trace_is_full(&self) -> bool {
         self.trace_full.load(Ordering::Acquire)
+    }
+
+    /// What is to be watched of all tasks, if anything is.
+    pub fn watch(&self) -> Option<Watch<'a>> {
+        self.region.watch()
+    }
+
+    /// The buffer that a task is lent, which it can use when it has the coordinator's fds at its start:
+    /// a forked one has not.
+    pub fn buffer(&self, task: Task) -> Option<Buffer> {
+        let forks = |step: &Step| {
+            matches!(step.call.innermost(), Call::Fork) && step.bind == Bind::Task(task)
+        };
+        self.watch().filter(|_| !self.program.steps.iter().any(forks))?;
+        self.buffers.of_task(task.0.into())
     }
 
     /// The number that an fd of a call stands for.
@@ -127,6 +148,8 @@ pub struct Slot {
     pub killed: AtomicBool,
     /// Address of its [`Coverage`], once it is watched; else 0.
     coverage: AtomicUsize,
+    /// The buffer of that is lent: it is not the task's to give back.
+    lent: AtomicBool,
     /// How many places it had passed when its last call returned; before the first one of its branch
     /// of a block 0.
     pub passed: AtomicUsize,
@@ -158,6 +181,21 @@ impl Slot {
             && let Some(coverage) = Coverage::begin()
         {
             self.coverage.store(coverage.address(), Ordering::Release);
+        }
+    }
+
+    /// Watches the calling task, whose slot it is, by a buffer that it is lent.
+    pub fn watch_by(&self, buffer: Buffer) -> Result<(), i64> {
+        buffer.enable()?;
+        self.lent.store(true, Ordering::Release);
+        self.coverage.store(buffer.coverage.address(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Gives a buffer of the task's own back. Nobody looks at it any more.
+    pub fn unwatch(&self) {
+        if let Some(coverage) = self.coverage().filter(|_| !self.lent.load(Ordering::Acquire)) {
+            coverage.unmap();
         }
     }
 

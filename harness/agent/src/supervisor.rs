@@ -10,6 +10,7 @@ use crate::accounts::Accounts;
 use crate::arena::ARENA;
 use crate::door::Doorbell;
 use crate::executor::{self, Leavings};
+use crate::kcov::Buffers;
 use crate::limits::Limits;
 use crate::log::KernelLog;
 use crate::stack::Stack;
@@ -27,6 +28,8 @@ pub struct Supervisor {
     pub limits: Limits,
     /// What there was in the kernel at boot.
     pub accounts: Accounts,
+    /// What tasks are watched by.
+    pub buffers: Buffers,
 }
 
 /// What the coordinator's process is given.
@@ -101,6 +104,10 @@ impl Supervisor {
 
     /// Has a program run by a process of its own, the coordinator, and waits for its end.
     fn run(&self, order: Order<'_>) -> Leavings {
+        if self.region.watch().is_some() {
+            let tasks = Program::decode(&order.program).tasks.len();
+            self.accounts.add_files(self.buffers.provide(tasks));
+        }
         if let Err(error) = memcg::enter() {
             self.broken(format!("{error:#}"));
             return Leavings::None;
@@ -153,7 +160,7 @@ impl Supervisor {
 extern "C" fn coordinate(order: *mut c_void) -> i32 {
     // SAFETY: the supervisor keeps the order until this process has ended.
     let Order { supervisor, api, program } = unsafe { &*order.cast::<Order<'_>>() };
-    let leavings = executor::run(supervisor.region, *api, program, &supervisor.limits);
+    let leavings = executor::run(supervisor, *api, program);
     sys::exit(leavings.status())
 }
 

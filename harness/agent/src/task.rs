@@ -82,6 +82,13 @@ extern "C" fn be(birth: *mut c_void) -> i32 {
     // SAFETY: what `start` passed; read by this task alone.
     let Birth { run, task, origin } = unsafe { birth.cast::<Birth<'_>>().read() };
     let slot = run.slot(task);
+    let lent = run.buffer(task);
+    if let Some(buffer) = lent
+        && let Err(error) = slot.watch_by(buffer)
+    {
+        let what = format!("watching a task by the KCOV buffer that it is lent returned {error}");
+        run.record(&Record::Broken { what });
+    }
     if origin != Origin::Forked {
         // SAFETY: no pointers. What the coordinator has open is none of a task's business.
         unsafe { sys!(libc::SYS_close_range, 0, u32::MAX, 0) };
@@ -91,6 +98,9 @@ extern "C" fn be(birth: *mut c_void) -> i32 {
     slot.pid.store(pid, Ordering::Release);
     if origin == Origin::Forked {
         slot.outer_pid.store(calls::outer_pid(), Ordering::Release);
+        if run.watch().is_some() {
+            slot.watch();
+        }
     }
     if let Origin::Spawned { spawner } = origin
         && let Err(what) = inherit(run, slot.step(), spawner)
@@ -351,6 +361,7 @@ fn path_of(call: &Call) -> Option<Path> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kcov::Buffers;
     use refan_abi::ApiValues;
     use refan_wire::GuestRegion;
 
@@ -359,6 +370,7 @@ mod tests {
     struct Fixture {
         memory: Vec<u64>,
         region: GuestRegion,
+        buffers: Buffers,
     }
 
     impl Fixture {
@@ -366,12 +378,14 @@ mod tests {
             let mut memory = vec![0u64; (TRACE_AT + (64 << 10)) / 8];
             // SAFETY: the vector is not resized and lives as long as the region.
             let region = unsafe { GuestRegion::new(memory.as_mut_ptr().cast(), memory.len() * 8) };
-            Self { region: region.expect("large enough"), memory }
+            let region = region.expect("large enough");
+            Self { region, buffers: Buffers::default(), memory }
         }
 
         fn run(&self, program: &str) -> Run<'_> {
             let program = refan_program::parse(program).expect("a program");
-            Run::new(&self.region, ApiValues { init_flag: 0, open_queue_ioctl: 0 }, program)
+            let api = ApiValues { init_flag: 0, open_queue_ioctl: 0 };
+            Run::new(&self.region, &self.buffers, api, program)
         }
 
         fn trace(&self) -> Vec<Record> {

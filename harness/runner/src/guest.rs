@@ -1,12 +1,13 @@
 //! A running machine that takes jobs.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use refan_abi::{ApiValues, Errno};
 use refan_program::{Facility, Program};
 use refan_vm::{Machine, MachineError, SharedMemory};
-use refan_wire::{Job, Leak, Record, RegionError};
+use refan_wire::{COUNTERS, Job, Leak, Record, RegionError};
 
 use crate::prepared::{Declared, Prepared};
 
@@ -42,6 +43,7 @@ pub struct Guest {
     jobs: u64,
     programs: u32,
     console_seen: u64,
+    waited: Duration,
 }
 
 /// What a job left behind.
@@ -57,10 +59,16 @@ pub struct Run {
 impl Guest {
     /// Starts a machine: from its snapshot, or where there is none by booting.
     pub fn start(prepared: &Prepared) -> Result<Self> {
+        Self::start_watching(prepared, &[])
+    }
+
+    /// The same with a guest that tells which places of the kernel in these ranges are passed.
+    pub fn start_watching(prepared: &Prepared, places: &[Range<u32>]) -> Result<Self> {
         let spec = prepared.spec()?;
         let prepare = || {
             let shared = SharedMemory::new(spec.profile.shared_bytes())?;
             refan_wire::format(&shared);
+            refan_wire::watch(&shared, places).map_err(std::io::Error::other)?;
             Ok(shared)
         };
         let deadline = Instant::now() + DEADLINE;
@@ -79,7 +87,14 @@ impl Guest {
         };
         let machine = machine.context("the machine did not start")?;
         let console_seen = machine.console().len();
-        let mut guest = Self { machine, api: prepared.api, jobs: 0, programs: 0, console_seen };
+        let mut guest = Self {
+            machine,
+            api: prepared.api,
+            jobs: 0,
+            programs: 0,
+            console_seen,
+            waited: Duration::ZERO,
+        };
         prepared.mutant.map_or(Ok(()), |switch| guest.set_mutant(switch))?;
         Ok(guest)
     }
@@ -153,6 +168,21 @@ impl Guest {
         }
     }
 
+    /// Copies the counters of edges out, raised since this was last done.
+    pub fn take_counters(&self, into: &mut [u8; COUNTERS]) {
+        refan_wire::take_counters(self.machine.shared(), into);
+    }
+
+    /// The numbers of the places that have been passed, ascending.
+    pub fn places_passed(&self) -> Vec<u32> {
+        refan_wire::places_passed(self.machine.shared())
+    }
+
+    /// How long the machine took to do its last job.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
     /// How many programs it has run.
     pub fn programs(&self) -> u32 {
         self.programs
@@ -199,11 +229,13 @@ impl Guest {
         self.jobs += 1;
         refan_wire::put_job(self.machine.shared(), self.jobs, job)
             .context("cannot hand over a job")?;
+        let begun = Instant::now();
         let failure = self
             .machine
             .open_gate()
             .and_then(|()| self.machine.wait_ring(Instant::now() + DEADLINE))
             .err();
+        self.waited = begun.elapsed();
         let shared = self.machine.shared();
         let answered = match failure {
             None => refan_wire::check_answered(shared, self.jobs),

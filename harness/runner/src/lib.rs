@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod cache;
+pub mod coverage;
 pub mod differential;
 pub mod guest;
 pub mod judge;

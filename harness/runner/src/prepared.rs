@@ -111,10 +111,14 @@ impl Prepared {
         cache.root().join("prepared").join(format!("{target}.json"))
     }
 
+    /// The kernel's image with its debug information, if there is one of that build.
+    pub fn debug_image(&self) -> Option<PathBuf> {
+        Some(self.image.with_file_name(DEBUG_IMAGE)).filter(|file| file.exists())
+    }
+
     /// The symbols of the kernel, if there are any of that build.
     pub fn symbols(&self) -> Result<Option<Symbols>> {
-        let file = self.image.with_file_name(DEBUG_IMAGE);
-        if file.exists() { Symbols::read(&file).map(Some) } else { Ok(None) }
+        self.debug_image().map(|file| Symbols::read(&file)).transpose()
     }
 
     /// What QEMU is started with.

@@ -6,18 +6,19 @@
 //! 32       answered job number    written by the guest before it stops
 //! 40       length of the trace    bumped by the guest with each record
 //! 4 KiB    the job
+//! 512 KiB  coverage, see [`crate::coverage`]
 //! 1 MiB    the trace, to the end
 //! ```
 //! A record is a header of 8 bytes (length, mark) and a postcard value, padded to 8. The mark is
 //! stored last: a record without it was being written when the guest died.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::{Job, Record};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"Rfan");
 /// Version of the layout and of what is exchanged.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 const VERSION_AT: usize = 4;
 const JOB_NUMBER_AT: usize = 16;
@@ -25,7 +26,8 @@ const JOB_LEN_AT: usize = 24;
 const ANSWERED_AT: usize = 32;
 const TRACE_LEN_AT: usize = 40;
 const JOB_AT: usize = 4 << 10;
-const TRACE_AT: usize = 1 << 20;
+pub(crate) const COVERAGE_AT: usize = 512 << 10;
+pub(crate) const TRACE_AT: usize = 1 << 20;
 
 const RECORD_HEADER: usize = 8;
 const COMMITTED: u32 = 0x7ec0_4d01;
@@ -95,7 +97,7 @@ pub fn format(region: &dyn Region) {
 /// more than that of the job before, the first is 1.
 pub fn put_job(region: &dyn Region, number: u64, job: &Job) -> Result<(), RegionError> {
     let bytes = postcard::to_stdvec(job).map_err(RegionError::Encode)?;
-    let limit = TRACE_AT - JOB_AT;
+    let limit = COVERAGE_AT - JOB_AT;
     if bytes.len() > limit {
         return Err(RegionError::JobTooLong { len: bytes.len(), limit });
     }
@@ -124,7 +126,7 @@ pub fn take_trace(region: &dyn Region) -> Result<Vec<u8>, RegionError> {
     Ok(bytes)
 }
 
-fn load_u64(region: &dyn Region, at: usize) -> u64 {
+pub(crate) fn load_u64(region: &dyn Region, at: usize) -> u64 {
     let mut bytes = [0; 8];
     region.load(at, &mut bytes);
     u64::from_le_bytes(bytes)
@@ -208,14 +210,20 @@ impl GuestRegion {
             .then_some(Self { base, len })
     }
 
-    fn u32_at(&self, at: usize) -> &AtomicU32 {
+    pub(crate) fn u8_at(&self, at: usize) -> &AtomicU8 {
+        debug_assert!(at < self.len);
+        // SAFETY: as below.
+        unsafe { AtomicU8::from_ptr(self.base.add(at)) }
+    }
+
+    pub(crate) fn u32_at(&self, at: usize) -> &AtomicU32 {
         debug_assert!(at + 4 <= self.len && at.is_multiple_of(4));
         // SAFETY: callers pass constants below TRACE_AT or offsets checked against `len`; aligned
         // since `base` is; all access is atomic.
         unsafe { AtomicU32::from_ptr(self.base.add(at).cast()) }
     }
 
-    fn u64_at(&self, at: usize) -> &AtomicU64 {
+    pub(crate) fn u64_at(&self, at: usize) -> &AtomicU64 {
         debug_assert!(at + 8 <= self.len && at.is_multiple_of(8));
         // SAFETY: as above.
         unsafe { AtomicU64::from_ptr(self.base.add(at).cast()) }
@@ -234,7 +242,7 @@ impl GuestRegion {
             return Err(JobError::Foreign { magic, version });
         }
         let len = self.u64_at(JOB_LEN_AT).load(Ordering::Acquire);
-        if len > (TRACE_AT - JOB_AT) as u64 {
+        if len > (COVERAGE_AT - JOB_AT) as u64 {
             return Err(JobError::Malformed { len });
         }
         let mut bytes = vec![0; len as usize];
@@ -276,19 +284,19 @@ impl GuestRegion {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{Data, Record};
     use std::cell::RefCell;
 
-    struct Memory(RefCell<Vec<u64>>);
+    pub(crate) struct Memory(RefCell<Vec<u64>>);
 
     impl Memory {
-        fn new() -> Self {
+        pub(crate) fn new() -> Self {
             Self(RefCell::new(vec![0; (TRACE_AT + 4096) / 8]))
         }
 
-        fn guest(&self) -> GuestRegion {
+        pub(crate) fn guest(&self) -> GuestRegion {
             let mut memory = self.0.borrow_mut();
             // SAFETY: the vector is not resized while the tests run.
             unsafe { GuestRegion::new(memory.as_mut_ptr().cast(), memory.len() * 8) }
@@ -343,7 +351,7 @@ mod tests {
     fn what_does_not_fit_is_refused_and_harms_nothing() {
         let memory = Memory::new();
         format(&memory);
-        let limit = TRACE_AT - JOB_AT;
+        let limit = COVERAGE_AT - JOB_AT;
         let job = Job::Run { api: (0, 0), program: vec![0; limit] };
         assert!(matches!(put_job(&memory, 1, &job), Err(RegionError::JobTooLong { .. })));
         put_job(&memory, 1, &Job::PowerOff).expect("fits");

@@ -83,8 +83,11 @@ impl Coordinator<'_> {
         Ok(())
     }
 
-    /// Records the places that the base has passed, if it was watched.
+    /// Records the places that the base has passed, if it was watched alone.
     fn tell_path(&self, block: &Range<usize>) {
+        if self.run.watch().is_some() {
+            return;
+        }
         let Some(base) = self.run.base_of(block.clone()) else { return };
         let Some(coverage) = self.run.slot(base).coverage() else { return };
         // A base that is blocked has come further than when its last call returned.
@@ -96,7 +99,7 @@ impl Coordinator<'_> {
         let steps = &self.run.program.steps[block.clone()];
         let first = steps.iter().position(|step| step.caller() == Some(base)).unwrap_or_default();
         let step = (block.start + first) as u16;
-        self.run.record(&Record::Path { step, places: coverage.places(passed) });
+        self.run.record(&Record::Path { step, places: coverage.places().take(passed).collect() });
     }
 
     /// The branches whose tasks can make them. Steps of others are recorded as skipped.

@@ -14,15 +14,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use refan_abi::ApiValues;
 use refan_program::{Call, Facility, Program, Step, Task};
-use refan_wire::{GuestRegion, Record, Skip, TaskEnd};
+use refan_wire::{Record, Skip, TaskEnd};
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
-use crate::kcov::Coverage;
 use crate::limits::Limits;
 use crate::log::Watchdog;
 use crate::paging::{MissingMemory, Pager};
 use crate::run::{Run, Slot, State};
 use crate::signals;
+use crate::supervisor::Supervisor;
 use crate::sys::{self, sys};
 use crate::task::{self, Origin};
 
@@ -61,8 +61,9 @@ impl Leavings {
 }
 
 /// Runs a program, as a process that does nothing else before or after.
-pub fn run(region: &GuestRegion, api: ApiValues, program: &[u8], limits: &Limits) -> Leavings {
-    let run = Run::new(region, api, Program::decode(program));
+pub fn run(supervisor: &Supervisor, api: ApiValues, program: &[u8]) -> Leavings {
+    let Supervisor { region, limits, buffers, .. } = supervisor;
+    let run = Run::new(region, buffers, api, Program::decode(program));
     let outcome = Files::mount(&run.program)
         .and_then(|files| Coordinator::new(&run).map(|coordinator| (files, coordinator)))
         .and_then(|(files, mut coordinator)| {
@@ -109,6 +110,8 @@ struct Known {
     life: Life,
     /// `/proc/PID/syscall`, once it was needed.
     syscall: Option<File>,
+    /// What [`refan_wire::Watch::pass`] returned last for the call that it is blocked in; else 0.
+    passed: u32,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -242,9 +245,23 @@ impl<'a> Coordinator<'a> {
         Ok(())
     }
 
-    fn quiet(&self, step: u16, blocked: &[Task]) {
+    fn quiet(&mut self, step: u16, blocked: &[Task]) {
+        self.note_places(blocked);
         let blocked = blocked.iter().map(|task| task.0).collect();
         self.run.record(&Record::Quiet { step, at: sys::now(), blocked });
+    }
+
+    /// Adds what tasks have passed since this was last done to the coverage, if it is asked for. They
+    /// are asleep, so nothing is lost between reading a buffer and emptying it.
+    fn note_places(&mut self, blocked: &[Task]) {
+        let Some(watch) = self.run.watch() else { return };
+        for ((task, slot), known) in (0..).zip(&self.run.slots).zip(&mut self.known) {
+            let Some(coverage) = slot.coverage() else { continue };
+            let places = coverage.places();
+            let passed = places.fold(known.passed, |before, place| watch.pass(before, place));
+            coverage.reset();
+            known.passed = if blocked.contains(&Task(task)) { passed } else { 0 };
+        }
     }
 
     /// Why a task cannot make a step.
@@ -314,7 +331,8 @@ impl<'a> Coordinator<'a> {
         // The helper's death takes its namespace along, and waits for everyone in it.
         if left.is_empty() {
             self.drainer.stop()?;
-            self.run.slots.iter().filter_map(Slot::coverage).for_each(Coverage::unmap);
+            self.note_places(&[]);
+            self.run.slots.iter().for_each(Slot::unwatch);
             self.run.all_missing().for_each(MissingMemory::unmap);
         }
         Ok(left)
