@@ -8,7 +8,7 @@ use refan_program::{Call, Program, Task};
 use refan_wire::{Data, FileId};
 
 use crate::files;
-use crate::memory::EndingMemory;
+use crate::memory::{EndingMemory, Window};
 use crate::paging::MissingMemory;
 use crate::run::Run;
 use crate::signals;
@@ -80,7 +80,10 @@ pub fn make(run: &Run<'_>, task: Task, call: &Call) -> (i64, Data) {
             // SAFETY: no pointers.
             unsafe { sys!(libc::SYS_fallocate, number(*fd), 0, 0, *size) }
         }
-        Call::Mmap { fd, size } => return mmap(number(*fd), *size as usize),
+        Call::Mmap { fd, size } => {
+            let window = run.window(run.slot(task).step());
+            return mmap(window, number(*fd), *size as usize);
+        }
         Call::Readdir { fd } => readdir(number(*fd)),
         // SAFETY: no pointers.
         Call::Dup2 { fd, to } => unsafe { sys!(libc::SYS_dup2, number(*fd), number(*to)) },
@@ -244,10 +247,9 @@ fn read_missing(memory: Option<MissingMemory>, fd: i32, size: u32, good: u32) ->
     (ret, what_was_read(fd, bytes))
 }
 
-fn mmap(fd: i32, size: usize) -> (i64, Data) {
-    let (protection, flags) = (libc::PROT_READ, libc::MAP_PRIVATE);
-    // SAFETY: a mapping at an address of the kernel's choice.
-    let at = unsafe { sys!(libc::SYS_mmap, 0, size, protection, flags, fd, 0) };
+fn mmap(window: Option<Window>, fd: i32, size: usize) -> (i64, Data) {
+    let Some(window) = window else { return (-i64::from(libc::ENOSYS), Data::None) };
+    let at = window.map(fd, size);
     if at < 0 {
         return (at, Data::None);
     }
@@ -255,8 +257,7 @@ fn mmap(fd: i32, size: usize) -> (i64, Data) {
     let held = stat(fd).map_or(0, |stat| usize::try_from(stat.st_size).unwrap_or(0)).min(size);
     // SAFETY: mapped just now, of a file that no other task shortens while this one runs.
     let bytes = unsafe { std::slice::from_raw_parts(at as *const u8, held) }.to_vec();
-    // SAFETY: the mapping's own address and length; nothing refers to it any more.
-    unsafe { sys!(libc::SYS_munmap, at, size) };
+    window.clear();
     (held as i64, if held == 0 { Data::None } else { Data::Bytes(bytes) })
 }
 

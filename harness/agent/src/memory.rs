@@ -1,6 +1,7 @@
 //! Memory of the agent as the kernel sees it.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
+use refan_program::Program;
 
 use crate::sys::sys;
 
@@ -55,6 +56,61 @@ impl Drop for EndingMemory {
     fn drop(&mut self) {
         // SAFETY: the mapping's own address and length; `bytes` cannot be in use.
         unsafe { sys!(libc::SYS_munmap, self.base, self.mapped) };
+    }
+}
+
+/// Addresses at which a task maps a file: whoever gives them up gives up the mapping too, also one that
+/// a killed task has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window(usize);
+
+impl Window {
+    /// Bytes that can be mapped.
+    const LEN: usize = Program::MAX_READ as usize;
+
+    /// Keeps some addresses free.
+    pub fn reserve() -> Result<Self> {
+        match Self::place(0, Self::LEN, libc::PROT_NONE, libc::MAP_ANONYMOUS, -1) {
+            at if at > 0 => Ok(Self(at as usize)),
+            error => bail!("reserving {} bytes of memory: mmap returned {error}", Self::LEN),
+        }
+    }
+
+    /// From an address that [`Window::address`] gave.
+    ///
+    /// # Safety
+    /// The window is not given up.
+    pub unsafe fn at(address: usize) -> Option<Self> {
+        (address != 0).then_some(Self(address))
+    }
+
+    /// Where it begins; never 0.
+    pub fn address(self) -> usize {
+        self.0
+    }
+
+    /// Maps so many bytes of a file, at most [`Program::MAX_READ`], for reading: the address or
+    /// -errno.
+    pub fn map(self, fd: i32, size: usize) -> i64 {
+        Self::place(self.0, size.min(Self::LEN), libc::PROT_READ, libc::MAP_FIXED, fd)
+    }
+
+    /// Ends the mapping, and keeps the addresses.
+    pub fn clear(self) {
+        let flags = libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+        Self::place(self.0, Self::LEN, libc::PROT_NONE, flags, -1);
+    }
+
+    /// Gives the addresses up.
+    pub fn give_up(self) {
+        // SAFETY: the range that `reserve` mapped; who gives it up uses it no more.
+        unsafe { sys!(libc::SYS_munmap, self.0, Self::LEN) };
+    }
+
+    fn place(at: usize, size: usize, protection: i32, flags: i32, fd: i32) -> i64 {
+        let flags = flags | libc::MAP_PRIVATE;
+        // SAFETY: at addresses of the kernel's choice or inside a window.
+        unsafe { sys!(libc::SYS_mmap, at, size, protection, flags, fd, 0) }
     }
 }
 

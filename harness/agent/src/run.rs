@@ -10,6 +10,7 @@ use refan_wire::{GuestRegion, Record, Watch};
 use crate::futex;
 use crate::gate::Gate;
 use crate::kcov::{Buffer, Buffers, Coverage};
+use crate::memory::Window;
 use crate::paging::MissingMemory;
 
 /// One run of a program.
@@ -27,6 +28,8 @@ pub struct Run<'a> {
     vars: Vec<AtomicI32>,
     /// Address of the [`MissingMemory`] that a step reads into; else 0.
     missing: Vec<AtomicUsize>,
+    /// Address of the [`Window`] in which a step maps; else 0.
+    windows: Vec<AtomicUsize>,
     trace_full: AtomicBool,
 }
 
@@ -40,9 +43,10 @@ impl<'a> Run<'a> {
     ) -> Self {
         let slots = program.tasks.iter().map(|_| Slot::default()).collect();
         let vars = program.vars.iter().map(|_| AtomicI32::new(-1)).collect();
-        let missing = program.steps.iter().map(|_| AtomicUsize::new(0)).collect();
+        let of_steps = || program.steps.iter().map(|_| AtomicUsize::new(0)).collect();
+        let (missing, windows) = (of_steps(), of_steps());
         let (gate, trace_full) = (Gate::default(), AtomicBool::new(false));
-        Self { api, program, slots, gate, region, buffers, vars, missing, trace_full }
+        Self { api, program, slots, gate, region, buffers, vars, missing, windows, trace_full }
     }
 
     /// Writes a record, or notes that there is no room for it.
@@ -98,6 +102,25 @@ impl<'a> Run<'a> {
     pub fn give_missing(&self, step: usize, memory: MissingMemory) {
         if let Some(address) = self.missing.get(step) {
             address.store(memory.address(), Ordering::Release);
+        }
+    }
+
+    /// The window in which a step maps, if it does so.
+    pub fn window(&self, step: u16) -> Option<Window> {
+        let address = self.windows.get(usize::from(step))?.load(Ordering::Acquire);
+        // SAFETY: the coordinator gives it up when no task is left.
+        unsafe { Window::at(address) }
+    }
+
+    /// All of them.
+    pub fn all_windows(&self) -> impl Iterator<Item = Window> {
+        (0..self.windows.len()).filter_map(|step| self.window(step as u16))
+    }
+
+    /// Gives a step a window to map in.
+    pub fn give_window(&self, step: usize, window: Window) {
+        if let Some(address) = self.windows.get(step) {
+            address.store(window.address(), Ordering::Release);
         }
     }
 

@@ -19,6 +19,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus};
 
 use crate::limits::Limits;
 use crate::log::Watchdog;
+use crate::memory::Window;
 use crate::paging::{MissingMemory, Pager};
 use crate::run::{Run, Slot, State};
 use crate::signals;
@@ -144,11 +145,11 @@ impl<'a> Coordinator<'a> {
         let pager = run.program.needs().any(|need| need == Facility::MissingPages);
         let pager = pager.then(Pager::open).transpose()?;
         let drainer = Drainer::start(pager.as_ref())?;
-        if let Some(pager) = &pager {
-            for (index, step) in run.program.steps.iter().enumerate() {
-                if let Call::ReadMissing { .. } = step.call.innermost() {
-                    run.give_missing(index, pager.map()?);
-                }
+        for (index, step) in run.program.steps.iter().enumerate() {
+            match (step.call.innermost(), &pager) {
+                (Call::ReadMissing { .. }, Some(pager)) => run.give_missing(index, pager.map()?),
+                (Call::Mmap { .. }, _) => run.give_window(index, Window::reserve()?),
+                _ => {}
             }
         }
         let known = run.slots.iter().map(|_| Known::default()).collect();
@@ -334,6 +335,7 @@ impl<'a> Coordinator<'a> {
             self.note_places(&[]);
             self.run.slots.iter().for_each(Slot::unwatch);
             self.run.all_missing().for_each(MissingMemory::unmap);
+            self.run.all_windows().for_each(Window::give_up);
         }
         Ok(left)
     }
