@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +31,18 @@ pub enum Command {
         cargo xtask test race --target kasan --sweep 5m"
     )]
     Test(Test),
+    /// Search programs for one that breaks a rule, led by what they reach in the kernel
+    ///
+    /// A worker a core: a process of the fuzz target `program` with a machine of its own. Each program
+    /// is judged by the model; coverage of fs/notify and what the model sees say which are worth
+    /// keeping. Findings are confirmed on freshly restored machines and kept as artifacts. Exit status:
+    /// 0 nothing was found, 1 something was, 3 no verdict.
+    #[command(
+        after_help = "Examples:\n  cargo xtask fuzz --time 10m\n  \
+        cargo xtask fuzz --time 5m --target kcov --mutant restart-at-tail --corpus /tmp/new --no-seeds",
+        mut_arg("target", |target| target.default_value("kasan"))
+    )]
+    Fuzz(Fuzz),
     /// The kernels under test and the cache
     #[command(subcommand)]
     Kernel(Kernel),
@@ -226,15 +239,19 @@ fn sweep(text: &str) -> Result<Sweep, String> {
     if text == "full" {
         return Ok(Sweep::Full);
     }
+    duration(text).map(Sweep::For).map_err(|error| format!("{error}, or `full`"))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "s" => 1,
         "m" | "min" => 60,
         "h" => 3600,
-        _ => return Err("expected a time like `90s`, `5m` or `1h`, or `full`".to_owned()),
+        _ => return Err("expected a time like `90s`, `5m` or `1h`".to_owned()),
     };
     let number: u32 = digits.parse().map_err(|_| format!("`{digits}` is no whole number"))?;
-    Ok(Sweep::For(Duration::from_secs(u64::from(number) * unit)))
+    Ok(Duration::from_secs(u64::from(number) * unit))
 }
 
 /// Kinds of random programs.
@@ -273,6 +290,41 @@ pub struct Repro {
     /// Use only what the cache holds
     #[arg(long)]
     pub offline: bool,
+}
+
+/// `fuzz`.
+#[derive(Debug, Args)]
+pub struct Fuzz {
+    /// How long: `90s`, `10m`, `1h`
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub time: Option<Duration>,
+    /// How many programs
+    #[arg(long, value_name = "N")]
+    pub runs: Option<u64>,
+    /// Workers side by side [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroU16>,
+    /// Seed of the first worker; each further one has the next
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u32,
+    /// Folder of the corpus [default: in the cache, one a target]
+    #[arg(long, value_name = "DIR")]
+    pub corpus: Option<PathBuf>,
+    /// Do not add the scenarios to the corpus
+    #[arg(long)]
+    pub no_seeds: bool,
+    /// Folder or file of the kernel's source to cover beside fs/notify
+    #[arg(long, value_name = "DIR")]
+    pub cover: Vec<String>,
+    /// Search a kernel with a seeded bug: a name in kernel-configs/mutants/mutants.toml
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["series", "bzimage"])]
+    pub mutant: Option<String>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// The kernel and its machine.
+    #[command(flatten)]
+    pub machine: Machine,
 }
 
 /// `mutants`.
@@ -383,6 +435,19 @@ mod tests {
         let words = ["--target", "fast", "--bzimage", "/a b", "--accel", "auto"].map(str::to_owned);
         assert_eq!(Machine::of_words(&words).expect("a machine").words(), words);
         assert!(Machine::of_words(&["--no-such".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn fuzz_has_a_target_of_its_own_by_default() {
+        let parse = |words: &[&str]| match Cli::try_parse_from(words).expect("a command").command {
+            Command::Fuzz(Fuzz { machine, .. }) | Command::Test(Test { machine, .. }) => {
+                machine.target
+            }
+            command => panic!("{command:?}"),
+        };
+        assert_eq!(parse(&["xtask", "fuzz", "--time", "1m"]), "kasan");
+        assert_eq!(parse(&["xtask", "fuzz", "--target", "kcov"]), "kcov");
+        assert_eq!(parse(&["xtask", "test"]), "fast");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod ci;
 mod cli;
 mod doctor_command;
 mod exit;
+mod fuzz;
 mod kernel_command;
 mod mutants;
 mod prepare;
@@ -49,6 +50,7 @@ fn run(cli: &cli::Cli) -> Result<Exit> {
     let repository = repository();
     match &cli.command {
         cli::Command::Test(arguments) => test::run(&repository, arguments),
+        cli::Command::Fuzz(arguments) => fuzz::run(&repository, arguments),
         cli::Command::Kernel(command) => kernel_command::run(&repository, command),
         cli::Command::Doctor(arguments) => doctor_command::run(&repository, arguments),
         cli::Command::Bench(cli::Bench::Boot(measure)) => bench::boot(&repository, measure),

@@ -43,6 +43,11 @@ impl Ready {
         self.prepared.store(&self.cache, target)
     }
 
+    /// The cache's folder.
+    pub fn cache_root(&self) -> &Path {
+        self.cache.root()
+    }
+
     /// The initramfs of a machine that does nothing but say that it is up.
     pub fn bare_initramfs(&self, repository: &Path) -> Result<PathBuf> {
         let entry = initramfs(repository, &self.cache, &self.binaries.bare_init)?;

@@ -31,6 +31,11 @@ impl Steps {
         Self { terminal: std::io::stderr().is_terminal(), running: Mutex::new(None) }
     }
 
+    /// Whether somebody looks on.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// Ends the running step.
     pub fn done(&self) {
         self.switch(None);

@@ -324,7 +324,12 @@ impl Worker<'_> {
 
 /// The verdict on a run, and what it went through. The kernel's own word comes first: after a report
 /// nothing that it answered counts.
-fn verdict(program: &Program, run: Run, api: ApiValues, restartable: bool) -> (Verdict, Traversed) {
+pub(crate) fn verdict(
+    program: &Program,
+    run: Run,
+    api: ApiValues,
+    restartable: bool,
+) -> (Verdict, Traversed) {
     let records = match trace_of(run) {
         Ok(records) => records,
         Err(verdict) => return (verdict, Traversed::default()),

@@ -1,0 +1,257 @@
+//! One machine that runs whatever programs come, and what each of them came to.
+
+use std::collections::{BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use refan_program::{Offset, Program};
+use refan_wire::COUNTERS;
+
+use super::{Confirmer, Found, Key, Progress};
+use crate::coverage::Code;
+use crate::guest::{Capabilities, Guest};
+use crate::reach::Reach;
+use crate::run;
+use crate::verdict::Verdict;
+use crate::{Prepared, judge};
+
+/// How many counters there are for what the model saw.
+pub const MODEL_COUNTERS: usize = 16 << 10;
+
+/// Of how many programs it is asked at a time what they have left in the kernel: listing the live
+/// objects takes it as long as some programs take to run.
+const BATCH: usize = 20;
+
+/// One in so many programs is run twice, to see whether its coverage is the same.
+const COMPARED: u64 = 100;
+
+/// What a program leads the search by.
+pub struct Feedback {
+    /// How often each edge of the kernel was passed, up to 255.
+    pub edges: Box<[u8; COUNTERS]>,
+    /// What the model saw of it: each counter is 0 or 1.
+    pub model: Box<[u8; MODEL_COUNTERS]>,
+}
+
+impl Default for Feedback {
+    fn default() -> Self {
+        Self { edges: Box::new([0; COUNTERS]), model: Box::new([0; MODEL_COUNTERS]) }
+    }
+}
+
+/// One machine after another, as each runs programs until one does not hold.
+pub struct Driver<'a> {
+    prepared: &'a Prepared,
+    code: Code,
+    capabilities: Capabilities,
+    guest: Option<Guest>,
+    confirmer: Confirmer<'a>,
+    /// The findings that were confirmed, or tried to.
+    known: HashSet<Key>,
+    /// Those that have run since it was last asked what is left of them.
+    batch: Vec<Program>,
+    edges: HashSet<u32>,
+    states: HashSet<u32>,
+    places: BTreeSet<u32>,
+    progress: Progress,
+    begun: Instant,
+}
+
+impl<'a> Driver<'a> {
+    /// Starts the machine. What the code of these folders passes is told; findings go below `findings`.
+    pub fn start(prepared: &'a Prepared, folders: &[&str], findings: PathBuf) -> Result<Self> {
+        let begun = Instant::now();
+        let code = Code::of(prepared, folders)?;
+        let mut guest = Guest::start_watching(prepared, &code.ranges)?;
+        let capabilities = guest.probe(prepared.declared)?;
+        let mut progress = Progress::default();
+        progress.shares.restore = begun.elapsed();
+        Ok(Self {
+            prepared,
+            code,
+            capabilities,
+            guest: Some(guest),
+            confirmer: Confirmer::new(prepared, findings),
+            known: HashSet::new(),
+            batch: Vec::new(),
+            edges: HashSet::new(),
+            states: HashSet::new(),
+            places: BTreeSet::new(),
+            progress,
+            begun,
+        })
+    }
+
+    /// Runs and judges the program that some bytes decode to, and says whether it or what it shows of
+    /// the programs before it is a finding that is new here.
+    ///
+    /// # Errors
+    /// When no machine can be started any more.
+    pub fn run(&mut self, bytes: &[u8], feedback: &mut Feedback) -> Result<Option<Found>> {
+        let program = without_sweep(Program::decode(bytes));
+        feedback.model.fill(0);
+        if self.capabilities.lacking(&program).is_some() {
+            self.progress.unsupported += 1;
+            feedback.edges.fill(0);
+            return Ok(None);
+        }
+        let verdict = self.once(&program, feedback)?;
+        self.progress.runs += 1;
+        if verdict.is_finding() {
+            self.drop_machine();
+            return self.found(&program, verdict);
+        }
+        if matches!(verdict, Verdict::None(_)) {
+            self.progress.unjudged += 1;
+        }
+        if self.guest.is_none() {
+            return Ok(None);
+        }
+        if self.progress.runs.is_multiple_of(COMPARED) && matches!(verdict, Verdict::Held) {
+            self.compare(&program, feedback)?;
+        }
+        self.batch.push(program);
+        if self.batch.len() >= BATCH { self.account() } else { Ok(None) }
+    }
+
+    /// What has happened since this was last asked, of what is counted as distinct; else since the
+    /// beginning.
+    pub fn progress(&mut self) -> Progress {
+        self.take_places();
+        self.progress.shares.total = self.begun.elapsed();
+        let told = self.progress.clone();
+        let Progress { edges, states, places, findings, .. } = &mut self.progress;
+        for list in [edges, states, places] {
+            list.clear();
+        }
+        findings.clear();
+        told
+    }
+
+    fn guest(&mut self) -> Result<&mut Guest> {
+        if self.guest.is_none() {
+            let begun = Instant::now();
+            let guest = Guest::start_watching(self.prepared, &self.code.ranges)
+                .context("no machine can be started any more")?;
+            self.guest = Some(guest);
+            self.progress.restarts += 1;
+            self.progress.shares.restore += begun.elapsed();
+        }
+        self.guest.as_mut().context("the machine is gone")
+    }
+
+    /// What a machine has seen is in its memory until it is gone.
+    fn drop_machine(&mut self) {
+        self.take_places();
+        self.guest = None;
+        self.batch.clear();
+    }
+
+    fn take_places(&mut self) {
+        let passed = self.guest.as_ref().map(Guest::places_passed).unwrap_or_default();
+        let new = passed.into_iter().filter(|place| self.places.insert(*place));
+        self.progress.places.extend(new);
+    }
+
+    fn once(&mut self, program: &Program, feedback: &mut Feedback) -> Result<Verdict> {
+        let guest = self.guest()?;
+        let begun = Instant::now();
+        let run = guest.run(program)?;
+        let in_guest = guest.waited();
+        guest.take_counters(&mut feedback.edges);
+        let transport = begun.elapsed().saturating_sub(in_guest);
+        let begun = Instant::now();
+        let records = run.records.clone().unwrap_or_default();
+        let whole = run.failure.is_none() && judge::is_whole(program, &records);
+        let (api, restartable) = (self.prepared.api, self.capabilities.restartable);
+        let (verdict, reached) = run::verdict(program, run, api, restartable);
+        let reach = Reach::of(program, &records, reached);
+        self.note(&reach, feedback);
+        self.progress.shares.judging += begun.elapsed();
+        self.progress.shares.guest += in_guest;
+        self.progress.shares.transport += transport;
+        if !whole && !verdict.is_finding() {
+            self.drop_machine();
+        }
+        Ok(verdict)
+    }
+
+    fn note(&mut self, reach: &Reach, feedback: &mut Feedback) {
+        for what in reach.reached.keys() {
+            *self.progress.reached.entry(what.name().to_owned()).or_default() += 1;
+        }
+        for feature in &reach.features {
+            feedback.model[*feature as usize % MODEL_COUNTERS] = 1;
+            if self.states.insert(*feature) {
+                self.progress.states.push(*feature);
+            }
+        }
+        let passed = (0..).zip(feedback.edges.iter()).filter(|(_, count)| **count > 0);
+        let new = passed.map(|(edge, _)| edge).filter(|edge| self.edges.insert(*edge));
+        self.progress.edges.extend(new);
+    }
+
+    /// Runs a program that has held once more, on the machine as it is now.
+    fn compare(&mut self, program: &Program, first: &Feedback) -> Result<()> {
+        let mut second = Feedback::default();
+        if matches!(self.once(program, &mut second)?, Verdict::Held) {
+            let passed = |feedback: &Feedback| feedback.edges.map(|count| count > 0);
+            self.progress.compared += 1;
+            self.progress.unstable += u64::from(passed(first) != passed(&second));
+        }
+        Ok(())
+    }
+
+    /// Asks what the programs since it was last asked have left, and if there is anything which of
+    /// them has.
+    fn account(&mut self) -> Result<Option<Found>> {
+        let begun = Instant::now();
+        let leaks = self.guest()?.account();
+        self.progress.shares.accounting += begun.elapsed();
+        let batch = std::mem::take(&mut self.batch);
+        let Some(last) = batch.last() else { return Ok(None) };
+        let verdict = match leaks {
+            Ok(leaks) => match judge::leaked(last, &leaks) {
+                Some(violation) => Verdict::Broken(violation),
+                None => return Ok(None),
+            },
+            Err(error) => Verdict::None(format!("{error:#}")),
+        };
+        self.drop_machine();
+        if !verdict.is_finding() {
+            return Ok(None);
+        }
+        let begun = Instant::now();
+        let leaking = self.confirmer.leaking(&batch)?;
+        self.progress.shares.confirming += begun.elapsed();
+        self.found(leaking.unwrap_or(last), verdict)
+    }
+
+    fn found(&mut self, program: &Program, verdict: Verdict) -> Result<Option<Found>> {
+        let Some(key) = Key::of(program, &verdict).filter(|key| self.known.insert(key.clone()))
+        else {
+            return Ok(None);
+        };
+        let begun = Instant::now();
+        let mut hasher = DefaultHasher::new();
+        program.encode().hash(&mut hasher);
+        let name = format!("fuzz/{:016x}", hasher.finish());
+        let found = self.confirmer.confirm(&name, program, verdict, key)?;
+        self.progress.shares.confirming += begun.elapsed();
+        self.known.insert(found.key.clone());
+        self.progress.findings.push(found.clone());
+        Ok(Some(found))
+    }
+}
+
+/// A sweep is many runs of one program; here it is one with the branch at the instant.
+fn without_sweep(mut program: Program) -> Program {
+    for start in program.steps.iter_mut().filter_map(|step| step.start.as_mut()) {
+        if start.at == Offset::Sweep {
+            start.at = Offset::Nanoseconds(0);
+        }
+    }
+    program
+}

@@ -1,0 +1,192 @@
+//! Findings of a campaign: what makes two of them one, and whether they show again.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use refan_program::{Offset, Program, Step};
+use serde::{Deserialize, Serialize};
+
+use crate::run::{Outcome, Worker};
+use crate::suite::Scenario;
+use crate::sweep::Budget;
+use crate::verdict::Verdict;
+use crate::{Prepared, artifact};
+
+/// How often a program whose finding does not show at once is run on a fresh machine.
+const TRIES: u32 = 3;
+
+/// How far around a recorded start a branch is moved to find a race again, and by which steps:
+/// nanoseconds. The step is that of the deterministic machine's clock.
+const AROUND: u32 = 1600;
+const STEP: u32 = 16;
+
+/// What findings of one kind have in common: a report's title, or the broken rule and the call at which
+/// it was.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Key(String);
+
+impl Key {
+    /// None where it is no finding.
+    pub fn of(program: &Program, verdict: &Verdict) -> Option<Self> {
+        let title = verdict.title()?;
+        Some(Self(match verdict {
+            Verdict::Broken(violation) => match program.steps.get(violation.step) {
+                Some(step) => format!("{title} at {}", call_name(program, step)),
+                None => title,
+            },
+            _ => title,
+        }))
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The call of a step by its name alone, as the text form has it.
+fn call_name(program: &Program, step: &Step) -> String {
+    let text = program.step_text(step);
+    let call = text.split('(').next().unwrap_or_default();
+    call.rsplit(' ').next().unwrap_or_default().to_owned()
+}
+
+/// A finding, confirmed or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// What it has in common with others.
+    pub key: Key,
+    /// How often it showed again, of how many tries on a freshly restored machine.
+    pub repeated: (u32, u32),
+    /// Where it is kept.
+    pub artifact: Option<PathBuf>,
+    /// The program as text.
+    pub program: String,
+    /// The verdict in words.
+    pub verdict: String,
+}
+
+/// Runs findings again, each time on a freshly restored machine of its own.
+pub struct Confirmer<'a> {
+    prepared: &'a Prepared,
+    /// Where findings are kept.
+    folder: PathBuf,
+}
+
+impl<'a> Confirmer<'a> {
+    /// For findings on such machines.
+    pub fn new(prepared: &'a Prepared, folder: PathBuf) -> Self {
+        Self { prepared, folder }
+    }
+
+    /// Runs the program of a finding again and keeps what came of it. `seen` is what the campaign saw.
+    pub fn confirm(&self, name: &str, program: &Program, seen: Verdict, key: Key) -> Result<Found> {
+        let mut worker = Worker::start(self.prepared, None)?;
+        let scenario =
+            |program: &Program| Scenario { name: name.to_owned(), program: program.clone() };
+        let mut run = |program: &Program| worker.run(&scenario(program), &Budget::default());
+        let mut tries = 0;
+        let mut last = None;
+        let variants = std::iter::repeat_n(program.clone(), TRIES as usize).chain(moved(program));
+        for program in variants {
+            let outcome = run(&program);
+            tries += 1;
+            if outcome.verdict.is_finding() {
+                return self.keep(outcome, key, None);
+            }
+            last = Some(outcome);
+        }
+        let Some(mut outcome) = last else { anyhow::bail!("nothing was tried") };
+        outcome.verdict = seen;
+        outcome.program = Some(program.clone());
+        self.keep(outcome, key, Some((0, tries)))
+    }
+
+    /// The first of these programs that leaves something in the kernel, each on a machine of its own.
+    pub fn leaking<'p>(&self, programs: &'p [Program]) -> Result<Option<&'p Program>> {
+        let mut worker = Worker::start(self.prepared, None)?;
+        Ok(programs.iter().find(|program| worker.run_afresh(program).is_finding()))
+    }
+
+    fn keep(&self, mut outcome: Outcome, key: Key, repeated: Option<(u32, u32)>) -> Result<Found> {
+        outcome.repeated = repeated.or(outcome.repeated);
+        let kept = artifact::write(&self.folder, self.prepared, None, &outcome);
+        if let Err(error) = &kept {
+            eprintln!("error: a finding is not kept: {error}");
+        }
+        let program = outcome.program.as_ref().map(ToString::to_string).unwrap_or_default();
+        let key =
+            outcome.program.as_ref().and_then(|it| Key::of(it, &outcome.verdict)).unwrap_or(key);
+        Ok(Found {
+            key,
+            repeated: outcome.repeated.unwrap_or_default(),
+            artifact: kept.ok(),
+            program,
+            verdict: outcome.verdict.to_string(),
+        })
+    }
+}
+
+/// The program with one of its starts moved, the smallest moves first. Time passes otherwise where
+/// all tasks are watched, so the instruction at which a branch preempted another is another offset
+/// away.
+fn moved(program: &Program) -> impl Iterator<Item = Program> + '_ {
+    let moves = (1..=AROUND / STEP).flat_map(|n| [i64::from(n * STEP), -i64::from(n * STEP)]);
+    let started = |step: &usize| program.steps[*step].start.is_some();
+    let steps: Vec<usize> = (0..program.steps.len()).filter(started).collect();
+    moves.flat_map(move |by| {
+        steps.clone().into_iter().filter_map(move |step| {
+            let mut program = program.clone();
+            let start = program.steps[step].start.as_mut()?;
+            let Offset::Nanoseconds(at) = start.at else { return None };
+            start.at = Offset::Nanoseconds(u32::try_from(i64::from(at) + by).ok()?);
+            Some(program)
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use refan_model::Violation;
+    use refan_program::Rule;
+
+    fn program() -> Program {
+        let text = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\nd = fork()\npar {\n    \
+                    open_queue(c)\n    d: close(c) @ 32ns\n}\n";
+        refan_program::parse(text).expect("a program")
+    }
+
+    #[test]
+    fn starts_are_moved_by_a_little_first_and_stay_in_range() {
+        let program = program();
+        let starts: Vec<u32> = moved(&program)
+            .flat_map(|program| program.steps)
+            .filter_map(|step| match step.start?.at {
+                Offset::Nanoseconds(at) => Some(at),
+                Offset::Sweep => None,
+            })
+            .collect();
+        assert_eq!(starts[..4], [48, 16, 64, 0]);
+        assert_eq!(starts.len(), 100 + 2);
+    }
+
+    #[test]
+    fn findings_are_one_by_rule_and_call() {
+        let broken = |step| {
+            Verdict::Broken(Violation {
+                rule: Rule::named('X', 5),
+                step,
+                allowed: String::new(),
+                observed: String::new(),
+                history: Vec::new(),
+            })
+        };
+        let key = |step| Key::of(&program(), &broken(step)).expect("a finding").to_string();
+        assert_eq!(key(2), "rule X5 broken at open_queue");
+        assert_eq!(key(0), "rule X5 broken at fanotify_init");
+        assert_eq!(key(99), "rule X5 broken");
+        assert_eq!(Key::of(&program(), &Verdict::Held), None);
+    }
+}

@@ -1,0 +1,10 @@
+//! Programs that nobody wrote, one after another on one machine: what a fuzz target does with its
+//! input, without the engine that chooses it.
+
+mod driver;
+mod finding;
+mod progress;
+
+pub use driver::{Driver, Feedback, MODEL_COUNTERS};
+pub use finding::{Confirmer, Found, Key};
+pub use progress::{Progress, Shares};

@@ -1,0 +1,318 @@
+//! `fuzz`: campaigns of programs that nobody wrote.
+//!
+//! Workers are processes of the fuzz target `program`, one machine each. Every one has a corpus of its
+//! own, which libFuzzer reads and writes; the supervisor copies what is whole into the corpus that
+//! stays, and to the other workers, who take it up (libFuzzer's `-reload`).
+
+mod corpus;
+mod summary;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use refan_runner::coverage::Code;
+use refan_runner::suite;
+use xtask::kernel::Progress as _;
+
+use crate::exit::{Exit, usage};
+use crate::prepare::Ready;
+use crate::steps::Steps;
+use crate::{agent, cli, mutants, prepare, select};
+use corpus::Corpus;
+use summary::Summary;
+use worker::{Order, Said, Worker};
+
+/// The folder of the kernel's source that is always covered.
+const COVERED: &str = "fs/notify";
+
+/// How often corpora are brought together, and it is told how it goes.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// How often it is told where nobody looks on.
+const QUIET_PERIOD: Duration = Duration::from_secs(30);
+
+/// How long after its time a worker may still confirm what it has found.
+const GRACE: Duration = Duration::from_secs(120);
+
+/// How often workers may be lost before there is something wrong with them.
+const MOST_LOST: u32 = 10;
+
+/// Runs a campaign.
+pub fn run(repository: &Path, arguments: &cli::Fuzz) -> Result<Exit> {
+    if arguments.time.is_none() && arguments.runs.is_none() {
+        return Err(usage("how long? `--time 10m` or `--runs 100000`"));
+    }
+    check_covered(repository, arguments)?;
+    let steps = Steps::new();
+    let ready = match &arguments.mutant {
+        Some(name) => mutants::prepare(repository, name, &arguments.machine, &steps)?,
+        None => prepare::prepare(repository, &arguments.machine, &steps)?,
+    };
+    let folders: Vec<&str> =
+        std::iter::once(COVERED).chain(arguments.cover.iter().map(String::as_str)).collect();
+    let code = Code::of(&ready.prepared, &folders).map_err(|error| usage(format!("{error:#}")))?;
+    steps.phase("build the fuzz target");
+    let target = build(repository)?;
+    let mut campaign = Campaign::open(repository, arguments, &ready, target)?;
+    steps.done();
+    say!("  kernel   {}", ready.prepared.kernel);
+    say!("  machine  {}", ready.prepared.machine);
+    let summary = campaign.run(&steps, &code)?;
+    steps.done();
+    if arguments.json {
+        say!("{}", summary.object("summary", &code));
+    } else {
+        say!("");
+        summary.print(&code);
+    }
+    Ok(summary.exit())
+}
+
+/// Coverage can only be asked for where the target's kernel tells it.
+fn check_covered(repository: &Path, arguments: &cli::Fuzz) -> Result<()> {
+    let name = &arguments.machine.target;
+    let known = prepare::configs(repository).target(name)?.coverage;
+    let is_known = |path: &&String| known.iter().any(|known| Path::new(path).starts_with(known));
+    match arguments.cover.iter().find(|path| !is_known(path)) {
+        Some(path) => Err(usage(format!(
+            "kernels of target {name} do not tell what is passed in {path}; `coverage` in \
+             kernel-configs/targets/{name}.toml names what they tell"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Builds the fuzz target, without sanitizer coverage of its own: only the kernel steers it.
+fn build(repository: &Path) -> Result<PathBuf> {
+    let output = Command::new(agent::cargo())
+        .current_dir(repository)
+        .args(["build", "--quiet", "--release", "--package", "refan-fuzz", "--bin", "program"])
+        .output()
+        .with_context(|| format!("cannot run {}", agent::cargo().display()))?;
+    if !output.status.success() {
+        bail!("the fuzz target does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(agent::target_folder(repository).join("release/program"))
+}
+
+struct Campaign<'a> {
+    arguments: &'a cli::Fuzz,
+    target: PathBuf,
+    prepared: PathBuf,
+    findings: PathBuf,
+    corpus: Corpus,
+    /// Of each worker its corpus and its folder.
+    own: Vec<(Corpus, PathBuf)>,
+    /// Deleted at the end.
+    _scratch: tempfile::TempDir,
+}
+
+impl<'a> Campaign<'a> {
+    fn open(
+        repository: &Path,
+        arguments: &'a cli::Fuzz,
+        ready: &Ready,
+        target: PathBuf,
+    ) -> Result<Self> {
+        let folder = match &arguments.corpus {
+            Some(folder) => folder.clone(),
+            None => ready.cache_root().join("corpus").join(&arguments.machine.target),
+        };
+        let beside = {
+            let mut name = folder.clone().into_os_string();
+            name.push(".workers");
+            PathBuf::from(name)
+        };
+        let mut corpus = Corpus::open(&folder, &beside)?;
+        take_over(&mut corpus, &beside)?;
+        if !arguments.no_seeds {
+            for (name, file) in suite::find(&repository.join("scenarios"))? {
+                let scenario = select::scenarios(repository, &[name])
+                    .with_context(|| format!("the seed {}", file.display()))?;
+                scenario
+                    .iter()
+                    .try_for_each(|it| corpus.add(&it.program.bare().encode()).map(drop))?;
+            }
+        }
+        let prefix = format!("{}-", std::process::id());
+        let scratch = tempfile::Builder::new()
+            .prefix(&prefix)
+            .tempdir_in(&beside)
+            .with_context(|| format!("cannot make a folder in {}", beside.display()))?;
+        let prepared = scratch.path().join("prepared.json");
+        let text = serde_json::to_vec(&ready.prepared).context("the machine as JSON")?;
+        std::fs::write(&prepared, text)
+            .with_context(|| format!("cannot write {}", prepared.display()))?;
+        let jobs = arguments.jobs.map_or_else(
+            || std::thread::available_parallelism().map_or(1, usize::from),
+            |jobs| usize::from(jobs.get()),
+        );
+        let mut own = Vec::new();
+        for job in 0..jobs {
+            let folder = scratch.path().join(format!("{job}"));
+            let mut of_worker = Corpus::open(&folder, &scratch.path().join("aside"))?;
+            corpus.copy_to(&mut of_worker)?;
+            own.push((of_worker, folder));
+        }
+        let findings = agent::target_folder(repository).join("refan/artifacts");
+        Ok(Self { arguments, target, prepared, findings, corpus, own, _scratch: scratch })
+    }
+
+    fn start(
+        &self,
+        number: usize,
+        generation: u32,
+        left: Left,
+        said: &mpsc::Sender<(usize, Said)>,
+    ) -> Result<Worker> {
+        let jobs = self.own.len() as u64;
+        let corpus = &self.own[number].1;
+        let order = Order {
+            target: &self.target,
+            prepared: &self.prepared,
+            findings: &self.findings,
+            cover: &self.arguments.cover,
+            corpus,
+            // 0 would have libFuzzer choose one.
+            seed: self
+                .arguments
+                .seed
+                .wrapping_add(number as u32)
+                .wrapping_add(generation.wrapping_mul(0x1_0001))
+                .max(1),
+            runs: left.runs.map(|runs| runs.div_ceil(jobs)),
+            seconds: left.time.map(|time| time.as_secs().max(1)),
+        };
+        Worker::start(number, &order, corpus.with_extension("log"), said.clone())
+    }
+
+    fn run(&mut self, steps: &Steps, code: &Code) -> Result<Summary> {
+        let begun = Instant::now();
+        let at_first = self.corpus.names().len();
+        let (sender, said) = mpsc::channel();
+        let mut workers = Vec::new();
+        for number in 0..self.own.len() {
+            workers.push(Some(self.start(number, 0, self.left(begun, 0), &sender)?));
+        }
+        let mut summary = Summary::default();
+        let (mut shared, mut told) = (Instant::now(), Instant::now());
+        steps.phase("fuzz");
+        while workers.iter().any(Option::is_some) {
+            match said.recv_timeout(PERIOD) {
+                Ok((number, Said::Progress(progress))) => {
+                    for found in summary.add(number, *progress) {
+                        steps.done();
+                        if self.arguments.json {
+                            say!("{}", summary::finding_object(&found));
+                        } else {
+                            summary::print_finding(&found);
+                        }
+                        steps.phase("fuzz");
+                    }
+                }
+                Ok((_, Said::Nonsense(line))) => steps.note(&format!("a worker says {line:?}")),
+                Ok((number, Said::End)) => {
+                    summary.ended(number);
+                    let ended = workers[number].take().map_or(Ok(()), |mut worker| worker.ended());
+                    if let Err(why) = ended {
+                        summary.lost += 1;
+                        steps.note(&format!("a worker was lost: {why}"));
+                        let left = self.left(begun, summary.runs());
+                        if summary.lost < MOST_LOST && !left.is_nothing() {
+                            workers[number] =
+                                Some(self.start(number, summary.lost, left, &sender)?);
+                        }
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            summary.elapsed = begun.elapsed();
+            if shared.elapsed() >= PERIOD {
+                shared = Instant::now();
+                self.share()?;
+                summary.corpus = self.corpus.names().len();
+                summary.added = summary.corpus - at_first;
+                steps.at(&summary.line());
+            }
+            if told.elapsed() >= QUIET_PERIOD {
+                told = Instant::now();
+                if self.arguments.json {
+                    say!("{}", summary.object("progress", code));
+                } else if !steps.is_terminal() {
+                    steps.note(&summary.line());
+                }
+            }
+            if self.arguments.time.is_some_and(|time| begun.elapsed() > time + GRACE) {
+                steps.note("a worker does not end and is killed");
+                break;
+            }
+        }
+        drop(workers);
+        self.share()?;
+        summary.corpus = self.corpus.names().len();
+        summary.added = summary.corpus - at_first;
+        summary.elapsed = begun.elapsed();
+        Ok(summary)
+    }
+
+    /// What is left to be done after so many runs.
+    fn left(&self, begun: Instant, runs: u64) -> Left {
+        Left {
+            time: self.arguments.time.map(|time| time.saturating_sub(begun.elapsed())),
+            runs: self.arguments.runs.map(|all| all.saturating_sub(runs)),
+        }
+    }
+
+    /// Brings the corpora together.
+    fn share(&mut self) -> Result<()> {
+        for from in 0..self.own.len() {
+            for content in self.corpus.collect(&self.own[from].1)? {
+                for (to, (of_worker, _)) in self.own.iter_mut().enumerate() {
+                    if to != from {
+                        of_worker.add(&content)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Left {
+    time: Option<Duration>,
+    runs: Option<u64>,
+}
+
+impl Left {
+    fn is_nothing(self) -> bool {
+        self.time.is_some_and(|time| time.is_zero()) || self.runs == Some(0)
+    }
+}
+
+/// Takes over what workers have found whose supervisor was killed, and deletes their folders.
+fn take_over(corpus: &mut Corpus, beside: &Path) -> Result<()> {
+    let doing = || format!("taking over what is in {}", beside.display());
+    for campaign in std::fs::read_dir(beside).with_context(doing)? {
+        let campaign = campaign.with_context(doing)?;
+        let name = campaign.file_name();
+        let pid = name.to_str().and_then(|name| name.split_once('-')?.0.parse::<u32>().ok());
+        let Some(pid) = pid else { continue };
+        if Path::new("/proc").join(pid.to_string()).exists() {
+            continue;
+        }
+        for worker in std::fs::read_dir(campaign.path()).with_context(doing)? {
+            let worker = worker.with_context(doing)?.path();
+            if worker.is_dir() {
+                corpus.collect(&worker)?;
+            }
+        }
+        std::fs::remove_dir_all(campaign.path()).with_context(doing)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! What a campaign came to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use refan_runner::coverage::Code;
+use refan_runner::fuzz::{Found, Key, Progress, Shares};
+use serde_json::{Value, json};
+
+use crate::exit::Exit;
+use crate::report::seconds;
+
+/// What all workers have done together.
+#[derive(Default)]
+pub struct Summary {
+    /// By worker: the sums since it began that it told last, and those of its predecessors.
+    last: BTreeMap<usize, Progress>,
+    before: Vec<Progress>,
+    edges: BTreeSet<u32>,
+    states: BTreeSet<u32>,
+    places: BTreeSet<u32>,
+    findings: BTreeMap<Key, Found>,
+    /// Workers that ended before their time.
+    pub lost: u32,
+    /// Entries of the corpus.
+    pub corpus: usize,
+    /// Those that were not there at the beginning.
+    pub added: usize,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl Summary {
+    /// Adds what a worker has told. Returns the findings that are new.
+    pub fn add(&mut self, worker: usize, mut told: Progress) -> Vec<Found> {
+        self.edges.extend(std::mem::take(&mut told.edges));
+        self.states.extend(std::mem::take(&mut told.states));
+        self.places.extend(std::mem::take(&mut told.places));
+        let found = std::mem::take(&mut told.findings);
+        self.last.insert(worker, told);
+        let new = found.into_iter().filter(|it| !self.findings.contains_key(&it.key));
+        let new: Vec<Found> = new.collect();
+        self.findings.extend(new.iter().map(|found| (found.key.clone(), found.clone())));
+        new
+    }
+
+    /// A worker has ended; another one may take its number.
+    pub fn ended(&mut self, worker: usize) {
+        self.before.extend(self.last.remove(&worker));
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Progress> {
+        self.before.iter().chain(self.last.values())
+    }
+
+    fn sum(&self, count: impl Fn(&Progress) -> u64) -> u64 {
+        self.all().map(count).sum()
+    }
+
+    /// Programs run.
+    pub fn runs(&self) -> u64 {
+        self.sum(|progress| progress.runs)
+    }
+
+    fn rate(&self) -> f64 {
+        self.runs() as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    fn shares(&self) -> Shares {
+        let mut shares = Shares::default();
+        self.all().for_each(|progress| shares.add(&progress.shares));
+        shares
+    }
+
+    fn reached(&self) -> BTreeMap<&str, u64> {
+        let mut all = BTreeMap::new();
+        for (what, count) in self.all().flat_map(|progress| &progress.reached) {
+            *all.entry(what.as_str()).or_default() += count;
+        }
+        all
+    }
+
+    /// How it goes, on one line.
+    pub fn line(&self) -> String {
+        format!(
+            "{}, {} runs, {:.0}/s, {} edges, {} states, corpus {} (+{}), {} findings, {} restarts",
+            seconds(self.elapsed),
+            self.runs(),
+            self.rate(),
+            self.edges.len(),
+            self.states.len(),
+            self.corpus,
+            self.added,
+            self.findings.len(),
+            self.sum(|progress| progress.restarts),
+        )
+    }
+
+    /// The same as an object, with what is told only at the end.
+    pub fn object(&self, event: &str, code: &Code) -> Value {
+        let shares: BTreeMap<_, _> = self.shares().named().into_iter().collect();
+        json!({
+            "event": event, "version": 1, "seconds": self.elapsed.as_secs_f64(),
+            "runs": self.runs(), "rate": self.rate(), "edges": self.edges.len(),
+            "states": self.states.len(), "places": self.places.len(), "corpus": self.corpus,
+            "added": self.added, "findings": self.findings.len(), "lost_workers": self.lost,
+            "restarts": self.sum(|progress| progress.restarts),
+            "unjudged": self.sum(|progress| progress.unjudged),
+            "unsupported": self.sum(|progress| progress.unsupported),
+            "compared": self.sum(|progress| progress.compared),
+            "unstable": self.sum(|progress| progress.unstable),
+            "reached": self.reached(), "time": shares,
+            "functions": code.functions(), "not_entered": code.not_entered(&self.places),
+        })
+    }
+
+    /// For people.
+    pub fn print(&self, code: &Code) {
+        let runs = self.runs().max(1);
+        let percent = |count: u64| format!("{:.1} %", 100.0 * count as f64 / runs as f64);
+        say!("  campaign     {}", self.line());
+        let reached: Vec<String> = self
+            .reached()
+            .iter()
+            .map(|(what, count)| format!("{what} {}", percent(*count)))
+            .collect();
+        say!("  reached      {}", reached.join(", "));
+        let (unjudged, unsupported) = (self.sum(|it| it.unjudged), self.sum(|it| it.unsupported));
+        say!(
+            "  not judged   {}; not run for what the kernel lacks: {unsupported}",
+            percent(unjudged)
+        );
+        let (unstable, compared) = (self.sum(|it| it.unstable), self.sum(|it| it.compared));
+        say!("  instability  {unstable} of {compared} programs did not pass the same edges twice");
+        let shares = self.shares().named();
+        let shares = shares.iter().map(|(name, share)| format!("{name} {:.1} %", 100.0 * share));
+        say!("  time         {}", shares.collect::<Vec<_>>().join(", "));
+        let missing = code.not_entered(&self.places);
+        let entered = code.functions() - missing.len();
+        say!(
+            "  functions    {entered} of {} entered; never: {}",
+            code.functions(),
+            missing.join(" ")
+        );
+        if self.lost > 0 {
+            say!("  workers      {} ended before their time", self.lost);
+        }
+    }
+
+    /// A finding outweighs all; without a program that was judged and coverage there is no verdict.
+    pub fn exit(&self) -> Exit {
+        let judged = self.sum(|it| it.runs.saturating_sub(it.unjudged));
+        if !self.findings.is_empty() {
+            Exit::Broken
+        } else if judged == 0 || self.edges.is_empty() {
+            Exit::NoVerdict
+        } else {
+            Exit::Held
+        }
+    }
+}
+
+/// A finding, for people.
+pub fn print_finding(found: &Found) {
+    let (again, tries) = found.repeated;
+    say!("\nfinding: {}", found.key);
+    found.verdict.lines().for_each(|line| say!("    {line}"));
+    say!("    repeated  {again} of {tries} on a freshly restored machine");
+    if let Some(artifact) = &found.artifact {
+        say!("    kept in   {}", artifact.display());
+    }
+    found.program.lines().for_each(|line| say!("      {line}"));
+}
+
+/// The same as an object.
+pub fn finding_object(found: &Found) -> Value {
+    json!({
+        "event": "finding", "version": 1, "title": found.key, "verdict": found.verdict,
+        "repeated": found.repeated.0, "tries": found.repeated.1, "program": found.program,
+        "artifact": found.artifact,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(runs: u64, unjudged: u64, edges: &[u32]) -> Progress {
+        Progress { runs, unjudged, edges: edges.to_vec(), ..Progress::default() }
+    }
+
+    #[test]
+    fn sums_survive_a_worker_and_edges_are_counted_once() {
+        let mut summary = Summary::default();
+        summary.add(0, progress(5, 0, &[1, 2]));
+        summary.add(0, progress(9, 0, &[3]));
+        summary.ended(0);
+        summary.add(0, progress(1, 0, &[2]));
+        summary.add(1, progress(2, 0, &[4]));
+        assert_eq!((summary.runs(), summary.edges.len()), (12, 4));
+    }
+
+    #[test]
+    fn nothing_learnt_is_no_verdict() {
+        let exit = |told: Progress| {
+            let mut summary = Summary::default();
+            summary.add(0, told);
+            summary.exit()
+        };
+        assert_eq!(exit(progress(5, 0, &[1])), Exit::Held);
+        assert_eq!(exit(progress(5, 5, &[1])), Exit::NoVerdict);
+        assert_eq!(exit(progress(5, 0, &[])), Exit::NoVerdict);
+        assert_eq!(exit(progress(0, 0, &[])), Exit::NoVerdict);
+    }
+}
