@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use refan_abi::ApiProfile;
 use refan_runner::cache::{Cache, Entry, Key};
-use refan_runner::prepared::sources_digest;
+use refan_runner::prepared::{PATIENCE, sources_digest};
 use refan_runner::{Declared, Prepared};
 use refan_vm::initramfs::Manifest;
 use refan_vm::{
@@ -109,6 +109,7 @@ pub fn prepare(repository: &Path, options: &cli::Machine, steps: &Steps) -> Resu
         accelerator: spec.accelerator,
         image: image.path,
         initramfs: initramfs.path().join(INITRAMFS),
+        patience: PATIENCE,
         snapshot: snapshot.as_ref().map(|(entry, key)| (entry.path().to_owned(), key.clone())),
     };
     let parts = [Some(initramfs), snapshot.map(|(entry, _)| entry)];

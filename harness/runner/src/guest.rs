@@ -11,10 +11,6 @@ use refan_wire::{COUNTERS, Job, Leak, Record, RegionError};
 
 use crate::prepared::{Declared, Prepared};
 
-/// How long a machine may take to its first sign, and to answer a job. Generous: it only bounds
-/// what has gone wrong.
-const DEADLINE: Duration = Duration::from_secs(60);
-
 /// What the kernel under test can do.
 #[derive(Clone, Debug)]
 pub struct Capabilities {
@@ -40,6 +36,7 @@ impl Capabilities {
 pub struct Guest {
     machine: Machine,
     api: ApiValues,
+    patience: Duration,
     jobs: u64,
     programs: u32,
     console_seen: u64,
@@ -71,7 +68,7 @@ impl Guest {
             refan_wire::watch(&shared, places).map_err(std::io::Error::other)?;
             Ok(shared)
         };
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + prepared.patience;
         let machine = match prepared.open_snapshot()? {
             Some(snapshot) => Machine::restore_or_boot(&spec, &snapshot, prepare, deadline).map(
                 |(machine, failure)| {
@@ -87,15 +84,10 @@ impl Guest {
         };
         let machine = machine.context("the machine did not start")?;
         let console_seen = machine.console().len();
-        let mut guest = Self {
-            machine,
-            api: prepared.api,
-            jobs: 0,
-            programs: 0,
-            console_seen,
-            waited: Duration::ZERO,
-        };
-        prepared.mutant.map_or(Ok(()), |switch| guest.set_mutant(switch))?;
+        let Prepared { api, patience, mutant, .. } = *prepared;
+        let waited = Duration::ZERO;
+        let mut guest = Self { machine, api, patience, jobs: 0, programs: 0, console_seen, waited };
+        mutant.map_or(Ok(()), |switch| guest.set_mutant(switch))?;
         Ok(guest)
     }
 
@@ -233,7 +225,7 @@ impl Guest {
         let failure = self
             .machine
             .open_gate()
-            .and_then(|()| self.machine.wait_ring(Instant::now() + DEADLINE))
+            .and_then(|()| self.machine.wait_ring(Instant::now() + self.patience))
             .err();
         self.waited = begun.elapsed();
         let shared = self.machine.shared();

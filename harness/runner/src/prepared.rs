@@ -1,6 +1,7 @@
 //! A machine that is ready to be started: everything that was fetched, built and saved for it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use refan_abi::ApiValues;
@@ -17,6 +18,9 @@ pub const DEBUG_IMAGE: &str = "vmlinux.debug";
 pub const CONFIG: &str = "config";
 /// Beside an image that was built here what it was made from, as JSON.
 pub const IDENTITY: &str = "build.json";
+
+/// [`Prepared::patience`] where nothing asks for less. Generous: it only bounds what has gone wrong.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the kernel says of itself before it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +62,8 @@ pub struct Prepared {
     pub image: PathBuf,
     /// The initramfs.
     pub initramfs: PathBuf,
+    /// How long a machine may take to its first sign, and to answer a job.
+    pub patience: Duration,
     /// Folder and key of the snapshot at agent-ready; none where saving failed, and each start
     /// boots.
     pub snapshot: Option<(PathBuf, String)>,

@@ -1,5 +1,6 @@
 //! From a program to its verdict.
 
+use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -12,7 +13,7 @@ use refan_wire::Record;
 use crate::differential;
 use crate::guest::{Capabilities, Guest, Run};
 use crate::judge::{self, Judgement};
-use crate::kernel_log::{self, Report};
+use crate::kernel_log::{self, Report, Symbols};
 use crate::kmemleak;
 use crate::prepared::Prepared;
 use crate::reach::Reach;
@@ -67,6 +68,8 @@ pub struct Worker<'a> {
     aside: Option<Guest>,
     /// A machine whose kernel says what programs without the feature do (I4).
     reference: Option<Box<Worker<'a>>>,
+    /// Where the kernel's functions are, once that is asked, if it is known.
+    symbols: OnceCell<Option<Symbols>>,
 }
 
 /// What one run came to.
@@ -97,6 +100,7 @@ impl<'a> Worker<'a> {
             guest: Some(guest),
             aside: None,
             reference,
+            symbols: OnceCell::new(),
         })
     }
 
@@ -110,6 +114,16 @@ impl<'a> Worker<'a> {
             Some(guest) => Ok(guest),
             empty => Ok(empty.insert(Guest::start(self.prepared)?)),
         }
+    }
+
+    /// Goes on with machines of another seeded bug in the same kernel.
+    pub fn go_on_as(&mut self, prepared: &'a Prepared) {
+        if prepared.image != self.prepared.image {
+            self.symbols = OnceCell::new();
+        }
+        self.prepared = prepared;
+        self.aside = None;
+        self.restart();
     }
 
     /// Has the next program run on fresh machines.
@@ -131,6 +145,13 @@ impl<'a> Worker<'a> {
         self.accounted(program).verdict
     }
 
+    /// Runs and judges a scenario once, on a freshly restored machine; nothing is swept or tried again.
+    pub fn run_once(&mut self, scenario: &Scenario) -> Outcome {
+        self.restart();
+        let ran = self.accounted(&scenario.program);
+        self.outcome(scenario, &scenario.program, ran, None)
+    }
+
     /// Runs and judges a scenario; a branch that is to be swept is swept as far as the budget goes.
     pub fn run(&mut self, scenario: &Scenario, budget: &Budget) -> Outcome {
         match scenario.program.swept() {
@@ -145,18 +166,32 @@ impl<'a> Worker<'a> {
     /// The outcome of a run of a scenario's program; a finding is tried again on fresh machines.
     pub(crate) fn confirm(&mut self, scenario: &Scenario, program: &Program, ran: Ran) -> Outcome {
         let begun = Instant::now();
-        let Ran { mut verdict, history, console, command_line, reach, elapsed, .. } = ran;
-        if let Verdict::Report(report) = &mut verdict {
-            self.add_lines(report);
-        }
         let mut repeated = None;
-        if verdict.is_finding() {
+        if let Some(title) = ran.verdict.title() {
             let mut again = 0;
             for _ in 0..REPEATS {
                 self.restart();
-                again += u32::from(self.accounted(program).verdict.is_finding());
+                again +=
+                    u32::from(self.accounted(program).verdict.title().as_ref() == Some(&title));
             }
             repeated = Some((again, REPEATS));
+        }
+        let mut outcome = self.outcome(scenario, program, ran, repeated);
+        outcome.elapsed += begun.elapsed();
+        outcome
+    }
+
+    /// What a run came to, as it is told. After all but a good one the next machine is a fresh one.
+    fn outcome(
+        &mut self,
+        scenario: &Scenario,
+        program: &Program,
+        ran: Ran,
+        repeated: Option<(u32, u32)>,
+    ) -> Outcome {
+        let Ran { mut verdict, history, console, command_line, reach, elapsed, .. } = ran;
+        if let Verdict::Report(report) = &mut verdict {
+            self.add_lines(report);
         }
         if !matches!(verdict, Verdict::Held | Verdict::Unsupported(_)) {
             self.restart();
@@ -172,7 +207,7 @@ impl<'a> Worker<'a> {
             reach,
             program: Some(program.clone()),
             command_line,
-            elapsed: elapsed + begun.elapsed(),
+            elapsed,
         }
     }
 
@@ -220,13 +255,14 @@ impl<'a> Worker<'a> {
 
     /// Puts the lines of the kernel's source to its frames.
     fn add_lines(&self, report: &mut Report) {
-        match self.prepared.symbols() {
-            Ok(Some(symbols)) => report.symbolized = Some(symbols.annotate(&report.text)),
-            Ok(None) => {}
+        let symbols = self.symbols.get_or_init(|| match self.prepared.symbols() {
+            Ok(symbols) => symbols,
             Err(error) => {
-                eprintln!("note: the report stays without lines of the source: {error:#}");
+                eprintln!("note: reports stay without lines of the source: {error:#}");
+                None
             }
-        }
+        });
+        report.symbolized = symbols.as_ref().map(|symbols| symbols.annotate(&report.text));
     }
 
     fn unreferenced(&self, guest: &mut Guest) -> Result<Option<Report>> {
@@ -359,7 +395,11 @@ fn trace_of(run: Run) -> Result<Vec<Record>, Verdict> {
             | MachineError::PoweredOff { .. }),
         ) => {
             let text = failure.to_string();
-            let title = text.lines().next().unwrap_or_default().to_owned();
+            let title = match failure {
+                // How long it was waited for says nothing about the kernel.
+                MachineError::Hung { .. } => "the guest gives no sign".to_owned(),
+                _ => text.lines().next().unwrap_or_default().to_owned(),
+            };
             Err(Verdict::Report(Report { title, text, symbolized: None }))
         }
         Some(failure) => Err(Verdict::None(failure.to_string())),

@@ -83,6 +83,12 @@ pub(super) fn stack_symbol(line: &str) -> Option<&str> {
     of_symbol(word).map(|_| word)
 }
 
+/// Where a lock was taken, in lockdep's line about it: `#0: … (&group->lock){…}, at: f+0x1/0x2`.
+pub(super) fn symbol_of_lock(line: &str) -> Option<&str> {
+    let (_, place) = line.rsplit_once(", at: ")?;
+    of_symbol(place.trim()).map(|_| place.trim())
+}
+
 /// Where the processor stood, in the line that tells: `RIP: 0010:f+0x1/0x2`, `BUG: KASAN: … in
 /// f+0x1/0x2`.
 pub(super) fn symbol_where_it_stood(line: &str) -> Option<&str> {

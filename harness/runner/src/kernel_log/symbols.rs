@@ -52,8 +52,9 @@ impl Symbols {
     }
 
     fn place(&self, line: &str) -> Option<String> {
-        // On the stack are addresses of return, behind the call.
-        let (symbol, behind) = match frame::stack_symbol(line) {
+        // On the stack are addresses of return, behind the call; so they are of who took a lock.
+        let call = frame::stack_symbol(line).or_else(|| frame::symbol_of_lock(line));
+        let (symbol, behind) = match call {
             Some(symbol) => (symbol, 1),
             None => (frame::symbol_where_it_stood(line)?, 0),
         };
@@ -129,11 +130,12 @@ mod tests {
         let name = name.expect("this function").clone();
         let function = symbols.functions[&name][0];
         let frame = format!(" {name}+0x1/0x{:x}", function.size);
-        let report =
-            symbols.annotate(&format!("a\n{frame}\n nothing+0x1/0x2\nRIP: 0010:{}", &frame[1..]));
+        let lock = format!(" #0: ffff (&l){{+.+.}}-{{3:3}}, at:{frame}");
+        let report = symbols
+            .annotate(&format!("a\n{frame}\n nothing+0x1/0x2\nRIP: 0010:{}\n{lock}", &frame[1..]));
         let lines: Vec<&str> = report.lines().collect();
         assert_eq!((lines[0], lines[2]), ("a", " nothing+0x1/0x2"));
-        for line in [lines[1], lines[3]] {
+        for line in [lines[1], lines[3], lines[4]] {
             assert!(line.contains("kernel_log/symbols.rs:"), "{line}");
         }
     }

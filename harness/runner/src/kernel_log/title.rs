@@ -65,8 +65,8 @@ fn lockdep(lines: &[&str], first: &str) -> String {
     let what = words(first.trim_matches(['[', ']', ' ']));
     let what = what.strip_prefix("WARNING: ").unwrap_or(&what);
     let what = what.strip_suffix(" detected").unwrap_or(what);
-    let place = lines.iter().find_map(|line| line.rsplit_once(", at: "));
-    let place = place.and_then(|(_, place)| frame::of_symbol(place.trim()));
+    let place = lines.iter().find_map(|line| frame::symbol_of_lock(line));
+    let place = place.and_then(frame::of_symbol);
     let place = place.or_else(|| frame::culprit(lines));
     place.map_or_else(|| what.to_owned(), |place| format!("{what} in {place}"))
 }
