@@ -375,6 +375,30 @@ pub enum Bench {
     /// Restore to agent-ready, beside the boot of a guest of a few instructions
     #[command(after_help = "Example:\n  cargo xtask bench restore --target kasan")]
     Restore(Measure),
+    /// Kernel reports, hangs and deaths on purpose, one machine after another
+    ///
+    /// Each is held against what is known of its bug: title, line of the source, or that there is no
+    /// verdict. Exit status: 0 all were told as what they are, 1 one was not.
+    #[command(after_help = "Examples:\n  cargo xtask bench crashes --runs 200\n  \
+        cargo xtask bench crashes hung-task --logs harness/runner/tests/kernel_logs")]
+    Crashes(Crashes),
+}
+
+/// `bench crashes`.
+#[derive(Debug, Args)]
+pub struct Crashes {
+    /// Bugs of kernel-configs/series/provoke/bugs.toml; all if none is named
+    #[arg(value_name = "BUG")]
+    pub bugs: Vec<String>,
+    /// Crashes, of each bug at least one
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub runs: u32,
+    /// Kernel target, one with debug information and checkers
+    #[arg(long, default_value = "kasan", value_name = "NAME")]
+    pub target: String,
+    /// Write what the kernel printed into this folder
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
 }
 
 /// How often to measure, on what.

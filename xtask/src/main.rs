@@ -9,6 +9,7 @@ mod agent;
 mod bench;
 mod ci;
 mod cli;
+mod crashes;
 mod doctor_command;
 mod exit;
 mod fuzz;
@@ -56,6 +57,7 @@ fn run(cli: &cli::Cli) -> Result<Exit> {
         cli::Command::Bench(cli::Bench::Boot(measure)) => bench::boot(&repository, measure),
         cli::Command::Bench(cli::Bench::Restore(measure)) => bench::restore(&repository, measure),
         cli::Command::Repro(arguments) => repro::run(&repository, arguments),
+        cli::Command::Bench(cli::Bench::Crashes(arguments)) => crashes::run(&repository, arguments),
         cli::Command::Mutants(arguments) => mutants::run(&repository, arguments),
         cli::Command::Rules(arguments) => rules::run(&repository, arguments),
         cli::Command::Ci(cli::Ci::Pr { install_deps }) => ci::pr(&repository, *install_deps),
