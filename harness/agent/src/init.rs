@@ -53,11 +53,16 @@ pub fn check_rcu() -> Result<()> {
     Ok(())
 }
 
-/// Writes a line to the console.
+/// Writes a line of the agent's own to the console.
 pub fn say(line: &str) {
+    print(&format!("refan-agent: {line}\n"));
+}
+
+/// Writes lines to the console.
+pub fn print(lines: &str) {
     let console = OpenOptions::new().write(true).open("/dev/console");
     // Without a console there is nobody to tell.
-    let _ = console.and_then(|mut console| writeln!(console, "refan-agent: {line}"));
+    let _ = console.and_then(|mut console| console.write_all(lines.as_bytes()));
 }
 
 /// Resolution of `CLOCK_MONOTONIC` timers in nanoseconds; 1 with high-resolution timers
