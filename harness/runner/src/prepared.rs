@@ -16,6 +16,9 @@ use crate::kernel_log::Symbols;
 pub const DEBUG_IMAGE: &str = "vmlinux.debug";
 /// Beside an image that was built here its configuration.
 pub const CONFIG: &str = "config";
+/// Beside an image with debug information the folder of those source files that reports show lines of.
+pub const KERNEL_SOURCES: &str = "source";
+
 /// Beside an image that was built here what it was made from, as JSON.
 pub const IDENTITY: &str = "build.json";
 
@@ -124,7 +127,8 @@ impl Prepared {
 
     /// The symbols of the kernel, if there are any of that build.
     pub fn symbols(&self) -> Result<Option<Symbols>> {
-        self.debug_image().map(|file| Symbols::read(&file)).transpose()
+        let sources = self.image.with_file_name(KERNEL_SOURCES);
+        self.debug_image().map(|file| Symbols::read(&file, sources)).transpose()
     }
 
     /// What QEMU is started with.

@@ -35,3 +35,29 @@ fn order_of_locks() {
     assert_eq!(title, "possible circular locking dependency in perm_group_watchdog");
     assert_eq!(last, "</TASK>");
 }
+
+/// What the bugs of series `provoke` have printed, each told by the title that it has there
+/// (`cargo xtask bench crashes --logs harness/runner/tests/kernel_logs/provoke`).
+#[test]
+fn provoked() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bugs = here.join("../../kernel-configs/series/provoke/bugs.toml");
+    let bugs = std::fs::read_to_string(bugs).expect("the bugs");
+    let bugs: toml::Table = bugs.parse().expect("a table");
+    let (mut wrong, mut silent) = (Vec::new(), Vec::new());
+    for (name, bug) in &bugs {
+        let Some(title) = bug.get("title").and_then(toml::Value::as_str) else { continue };
+        let log = here.join(format!("tests/kernel_logs/provoke/{name}.log"));
+        let Ok(log) = std::fs::read_to_string(log) else {
+            silent.push(name);
+            continue;
+        };
+        let found = first_report(&log).map(|report| report.title);
+        if found.as_deref() != Some(title) {
+            wrong.push(format!("{name}: {found:?} in place of {title}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // Machines that die or hang in silence print nothing, and leaks are told elsewhere.
+    assert_eq!(silent, ["flood", "halt", "leak", "reset", "spin-for-ever"]);
+}

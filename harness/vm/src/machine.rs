@@ -360,6 +360,8 @@ impl Machine {
 fn panic_title(console: &Capture) -> Option<String> {
     let text = console.read_from(0);
     let text = String::from_utf8_lossy(&text);
-    let line = text.lines().find(|line| line.contains("Kernel panic - not syncing"))?;
-    Some(line.trim().to_owned())
+    // In front of it can stand when it was printed, and by whom.
+    let title =
+        text.lines().find_map(|line| Some(&line[line.find("Kernel panic - not syncing")?..]))?;
+    Some(title.trim().to_owned())
 }

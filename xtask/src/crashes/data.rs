@@ -31,6 +31,9 @@ pub struct Bug {
     /// Whether it takes many programs to show.
     #[serde(default)]
     pub many: bool,
+    /// Whether the call that provokes it does not come back, and what is told comes later.
+    #[serde(default)]
+    pub blocks: bool,
 }
 
 fn yes() -> bool {
@@ -75,10 +78,19 @@ impl Bugs {
             let mut behind = text.match_indices(&place).map(|(at, _)| &text[at + place.len()..]);
             behind.any(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
         };
-        match &report.symbolized {
-            Some(text) if names(text) => None,
-            Some(_) => Some(format!("{FILE}:{line} is not in its report")),
-            None => Some("its report has no lines of the source".to_owned()),
+        let Some(text) = &report.symbolized else {
+            return Some("its report has no lines of the source".to_owned());
+        };
+        let comment = format!("/* {name} */");
+        let shows = |text: &str| {
+            text.lines().any(|line| line.trim_start().starts_with("> ") && line.ends_with(&comment))
+        };
+        if !names(text) {
+            Some(format!("{FILE}:{line} is not in its report"))
+        } else if !shows(text) {
+            Some(format!("its report does not show {FILE}:{line}"))
+        } else {
+            None
         }
     }
 

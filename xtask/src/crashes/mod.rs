@@ -12,7 +12,7 @@ use refan_runner::prepared::DEBUG_IMAGE;
 use refan_runner::run::Worker;
 use refan_runner::suite::Scenario;
 use refan_runner::sweep::Budget;
-use refan_runner::{Outcome, Prepared, kernel_log};
+use refan_runner::{Outcome, Prepared, Verdict, kernel_log};
 use xtask::kernel::Progress;
 
 use crate::cli::{self, Crashes};
@@ -34,6 +34,14 @@ fanotify_mark(c, ADD, OPEN_PERM, f0)
 fanotify_mark(c, REMOVE, OPEN_PERM, f0)
 ";
 
+/// The same in a task of its own, which the others wait for longer than the kernel's watchdog does.
+const BLOCKING: &str = "# X5: what a removal of a mark that never ends provokes is told.
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)
+fanotify_mark(c, ADD, OPEN_PERM, f0)
+a = spawn fanotify_mark(c, REMOVE, OPEN_PERM, f0)
+sleep(100000)
+";
+
 /// Has machine after machine crash and holds what is told of each against what its bug is.
 pub fn run(repository: &Path, arguments: &Crashes) -> Result<Exit> {
     let bugs = Bugs::load(repository)?;
@@ -44,8 +52,11 @@ pub fn run(repository: &Path, arguments: &Crashes) -> Result<Exit> {
         ..cli::Machine::of_words(&["--target".to_owned(), arguments.target.clone()])?
     };
     let ready = prepare::prepare(repository, &machine, &steps)?;
-    let program = refan_program::parse(PROGRAM)
-        .map_err(|error| anyhow::anyhow!("{}", error.render("the crashes' program", PROGRAM)))?;
+    let parsed = |text| {
+        refan_program::parse(text)
+            .map_err(|error| anyhow::anyhow!("{}", error.render("the crashes' program", text)))
+    };
+    let (program, blocking) = (parsed(PROGRAM)?, parsed(BLOCKING)?);
     let has_lines = ready.prepared.image.with_file_name(DEBUG_IMAGE).exists();
     if !has_lines {
         steps.note("the kernel has no debug information: lines of the source are not looked for");
@@ -53,23 +64,26 @@ pub fn run(repository: &Path, arguments: &Crashes) -> Result<Exit> {
     steps.phase("crash");
     let chosen: Vec<Crash<'_>> = chosen
         .into_iter()
-        .map(|(name, bug)| Crash::new(&ready.prepared, &program, name, bug))
+        .map(|(name, bug)| {
+            Crash::new(&ready.prepared, if bug.blocks { &blocking } else { &program }, name, bug)
+        })
         .collect();
     let mut worker = Worker::start(&ready.prepared, None)?;
     let mut wrong = Vec::new();
     let mut times = Vec::new();
     let mut first_round = None;
-    for number in 0..arguments.runs.max(chosen.len() as u32) {
-        let crash = &chosen[number as usize % chosen.len()];
+    let runs = chosen.len().max(arguments.runs as usize);
+    for number in 0..runs {
+        let crash = &chosen[number % chosen.len()];
         let name = crash.scenario.name.as_str();
-        if number as usize == chosen.len() {
+        if number == chosen.len() {
             first_round = Some(Usage::now(&ready.prepared)?);
         }
         let begun = Instant::now();
         let outcome = crash.run(&mut worker)?;
         times.push(begun.elapsed());
-        steps.at(&format!("{} of {}", number + 1, arguments.runs));
-        let first = number < chosen.len() as u32;
+        steps.at(&format!("{} of {runs}", number + 1));
+        let first = number < chosen.len();
         if first {
             say!("  {name:<20} {:<70} {}", told(&outcome), seconds(begun.elapsed()));
         }
@@ -79,7 +93,11 @@ pub fn run(repository: &Path, arguments: &Crashes) -> Result<Exit> {
             std::fs::write(&file, &outcome.console)
                 .with_context(|| format!("cannot write {}", file.display()))?;
         }
-        if let Some(fault) = bugs.fault(name, &outcome, has_lines) {
+        let mut fault = bugs.fault(name, &outcome, has_lines);
+        if first && fault.is_none() {
+            fault = afterwards(&mut worker, &ready.prepared, &program);
+        }
+        if let Some(fault) = fault {
             say!("  wrong    {name}: {fault}");
             wrong.push(name);
         }
@@ -101,6 +119,17 @@ pub fn run(repository: &Path, arguments: &Crashes) -> Result<Exit> {
     }
     say!("  at the end                {last}");
     Ok(if wrong.is_empty() { Exit::Held } else { Exit::Broken })
+}
+
+/// What is wrong with the next machine after a crash; nothing where it is as good as ever.
+fn afterwards<'w>(
+    worker: &mut Worker<'w>,
+    healthy: &'w Prepared,
+    program: &Program,
+) -> Option<String> {
+    worker.go_on_as(healthy);
+    let verdict = worker.run_afresh(program);
+    (!matches!(verdict, Verdict::Held)).then(|| format!("and then {}: {verdict}", verdict.word()))
 }
 
 /// A bug, and the machine and program by which it shows.

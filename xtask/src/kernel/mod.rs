@@ -24,7 +24,7 @@ pub use toolchain::Toolchain;
 use build::{Build, RECIPE};
 use configs::{Fragment, Series};
 use refan_runner::cache::{Cache, Entry, Key};
-use refan_runner::prepared::{CONFIG, DEBUG_IMAGE, IDENTITY};
+use refan_runner::prepared::{CONFIG, DEBUG_IMAGE, IDENTITY, KERNEL_SOURCES};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,8 @@ use tree::Tree;
 /// The kind of cache entry that a built kernel is.
 const KERNELS: &str = "kernels";
 const VMLINUX: &str = "vmlinux";
+/// The part of the source whose lines reports show.
+const UNDER_TEST: &str = "fs/notify";
 
 /// Where a kernel's source comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -250,6 +252,7 @@ impl Work<'_> {
                 .map_err(|e| Error::io("read", &build.config(), e))?;
             if config.lines().any(|line| line == "CONFIG_DEBUG_INFO=y") {
                 copy(&build.vmlinux(), DEBUG_IMAGE)?;
+                keep(&source.join(UNDER_TEST), &dir.join(KERNEL_SOURCES).join(UNDER_TEST))?;
             }
             strip(&build.vmlinux(), &dir.join(VMLINUX))?;
             let path = dir.join(IDENTITY);
@@ -302,6 +305,23 @@ impl Work<'_> {
             .map_err(|e| Error::NoKernel(format!("{} is malformed: {e}", path.display())))?;
         Ok(Some(Kernel { key: key.clone(), identity, entry }))
     }
+}
+
+/// Copies the C files of a folder and of those in it.
+fn keep(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).map_err(|e| Error::io("create", to, e))?;
+    let list = fs::read_dir(from).map_err(|e| Error::io("read", from, e))?;
+    for item in list {
+        let path = item.map_err(|e| Error::io("read", from, e))?.path();
+        let Some(name) = path.file_name() else { continue };
+        let to = to.join(name);
+        if path.is_dir() {
+            keep(&path, &to)?;
+        } else if path.extension().is_some_and(|it| it == "c" || it == "h") {
+            fs::copy(&path, &to).map_err(|e| Error::io("copy to", &to, e))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes the image without symbols: less for QEMU to load.

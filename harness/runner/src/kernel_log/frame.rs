@@ -15,7 +15,11 @@ const PLUMBING: &[&str] = &[
     "__tsan_",
     "ubsan_",
     "__ubsan_",
+    "__sanitizer_",
+    "ktime_get",
     "lock_acquire",
+    "register_lock_class",
+    "spin_bug",
     "__lock_acquire",
     "check_",
     "validate_chain",
@@ -59,6 +63,7 @@ const PLUMBING: &[&str] = &[
     "rcu_lockdep",
     "lockdep_",
     "__debug_object",
+    "__debug_check",
     "debug_",
     "panic",
     "die",
@@ -101,6 +106,12 @@ pub(super) fn symbol_where_it_stood(line: &str) -> Option<&str> {
     begins.then(|| line.split([' ', ',']).find(|word| of_symbol(word).is_some()))?
 }
 
+/// Whether with the line begins what a processor or task was doing.
+pub(super) fn is_trace(line: &str) -> bool {
+    let line = line.trim();
+    line == "Call Trace:" || ["RIP: ", "backtrace"].iter().any(|word| line.starts_with(word))
+}
+
 /// The function of `f+0x1/0x2`. What the compiler made of it (`f.isra.0`) is the same function.
 pub(super) fn of_symbol(word: &str) -> Option<&str> {
     let (name, rest) = word.split_once("+0x")?;
@@ -124,6 +135,17 @@ pub(super) fn culprit<'a>(lines: &[&'a str]) -> Option<&'a str> {
     let stood = stood.and_then(of_symbol);
     let own = |name: &&str| !is_plumbing(name);
     stood.filter(own).or_else(|| lines.iter().filter_map(|line| of_stack(line)).find(own)).or(stood)
+}
+
+/// The same where an interrupt has only found it: what the interrupt itself does is left out.
+pub(super) fn interrupted<'a>(lines: &[&'a str]) -> Option<&'a str> {
+    let mut within = false;
+    let of_task = lines.iter().filter(|line| {
+        let line = line.trim();
+        within = (within || line == "<IRQ>") && line != "</IRQ>";
+        !within
+    });
+    culprit(&of_task.copied().collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -153,5 +175,20 @@ mod tests {
         assert_eq!(culprit(&lines[..1]), Some("refcount_warn_saturate"));
         assert_eq!(culprit(&["RIP: 0010:a+0x1/0x2 extra"]), Some("a"));
         assert_eq!(culprit(&[]), None);
+    }
+
+    #[test]
+    fn an_interrupt_that_looks_around_is_no_culprit() {
+        let lines = [
+            "Call Trace:",
+            " <IRQ>",
+            " sched_show_task+0x1/0x2",
+            " </IRQ>",
+            " <TASK>",
+            " asm_sysvec_apic_timer_interrupt+0x1/0x2",
+            "RIP: 0010:ktime_get+0x1/0x2",
+            " fanotify_read+0x1/0x2",
+        ];
+        assert_eq!(interrupted(&lines), Some("fanotify_read"));
     }
 }

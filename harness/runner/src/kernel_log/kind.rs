@@ -18,6 +18,9 @@ pub(super) enum Kind {
     List,
     /// A count of references that cannot be right (lib/refcount.c).
     Refcount,
+    /// A timer or the like that is used or freed in a state in which it must not be
+    /// (lib/debugobjects.c).
+    Object,
     /// Objects that nothing refers to (mm/kmemleak.c).
     Leak,
     /// A task that waits too long (kernel/hung_task.c).
@@ -59,6 +62,7 @@ const SIGNS: &[(&str, Kind)] = &[
     ("list_add double add", Kind::List),
     ("list_del corruption", Kind::List),
     ("refcount_t: ", Kind::Refcount),
+    (" (active state ", Kind::Object),
     ("kmemleak: ", Kind::Leak),
     ("unreferenced object ", Kind::Leak),
     ("INFO: task ", Kind::Hung),
@@ -87,17 +91,28 @@ const HARMLESS: &[&str] =
 const CONSEQUENCES: &[&str] =
     &["Kernel panic", "Oops: ", "kernel BUG at lib/list_debug.c", "KASAN: "];
 
-/// Whether the line begins no report of its own where it follows another.
-pub(super) fn is_consequence(message: &str) -> bool {
-    CONSEQUENCES.iter().any(|text| message.contains(text)) && !message.contains("BUG: KASAN: ")
-}
-
 impl Kind {
     /// The kind of report that begins with the line, if one does.
     pub fn of(message: &str) -> Option<Self> {
         let sign = SIGNS.iter().find(|(sign, _)| message.contains(sign));
         let is_harmless = || HARMLESS.iter().any(|text| message.contains(text));
         sign.filter(|_| !is_harmless()).map(|(_, kind)| *kind)
+    }
+
+    /// Whether a report of this kind, of so many lines so far, goes on with a line that looks like the
+    /// beginning of another.
+    pub fn goes_on(self, message: &str, lines: usize) -> bool {
+        let consequence = CONSEQUENCES.iter().any(|text| message.contains(text));
+        // `WARN()` prints its words first (`__warn_printk` in kernel/panic.c).
+        let has_words = matches!(self, Self::List | Self::Refcount | Self::Object) && lines == 1;
+        (consequence && !message.contains("BUG: KASAN: "))
+            || (has_words && Self::of(message) == Some(Self::Warning))
+    }
+
+    /// Whether with this line somebody else begins to say their part of a report of this kind: of a
+    /// processor that does not move another one asks where it stands (lib/nmi_backtrace.c).
+    pub fn is_told_by_others_too(self, message: &str) -> bool {
+        matches!(self, Self::Stall | Self::Lockup) && message.starts_with("NMI backtrace for cpu ")
     }
 
     /// Whether a report of this kind ends with its n-th line.

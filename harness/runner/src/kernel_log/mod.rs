@@ -3,6 +3,7 @@
 mod frame;
 mod kind;
 mod line;
+mod sources;
 mod symbols;
 mod title;
 
@@ -18,7 +19,7 @@ pub struct Report {
     pub title: String,
     /// It and what follows, as printed.
     pub text: String,
-    /// The same with file and line behind its frames, where the kernel's debug information is there.
+    /// The same with file and line behind its frames and the source around the first of them, where the kernel's debug information is there.
     pub symbolized: Option<String>,
 }
 
@@ -47,14 +48,21 @@ pub fn first_report(console: &str) -> Option<Report> {
 /// between; where the kernel tells who prints (`CONFIG_PRINTK_CALLER`), their lines are left out.
 fn cut<'a>(lines: &[Line<'a>], kind: Kind) -> Vec<Line<'a>> {
     let Some(first) = lines.first() else { return Vec::new() };
+    let mut callers = vec![first.caller];
     let mut report = Vec::new();
-    for line in lines.iter().filter(|line| line.caller == first.caller).take(LINES) {
+    for line in lines {
+        if kind.is_told_by_others_too(line.message) {
+            callers.push(line.caller);
+        }
+        if !callers.contains(&line.caller) {
+            continue;
+        }
         let other = !report.is_empty() && Kind::of(line.message).is_some_and(|it| it != kind);
-        if other && !kind::is_consequence(line.message) {
+        if other && !kind.goes_on(line.message, report.len()) {
             break;
         }
         report.push(*line);
-        if kind.ends_with(line.message, report.len()) {
+        if report.len() == LINES || kind.ends_with(line.message, report.len()) {
             break;
         }
     }
@@ -108,6 +116,52 @@ mod tests {
         let report = first_report(console).expect("a report");
         assert_eq!(report.title, "WARNING in fsnotify_put_mark");
         assert_eq!(report.text.lines().count(), 2);
+    }
+
+    #[test]
+    fn reports_of_two_processors_are_taken_apart() {
+        let console = "[    T7] WARNING: fs/notify/mark.c:88 at fsnotify_put_mark+0x1/0x2, CPU#0: a/7\n\
+            [    T9] BUG: KASAN: slab-out-of-bounds in fanotify_read+0x1/0x2\n\
+            [    T7] RIP: 0010:fsnotify_put_mark+0x1/0x2\n\
+            [    T9] Read of size 8 at addr ffff888003e5f000 by task b/9\n\
+            [    T7] Call Trace:\n\
+            [    T9]  fanotify_read+0x1/0x2\n\
+            [    T7]  fsnotify_destroy_marks+0x3/0x4\n\
+            [    C1] a line of an interrupt\n\
+            [    T9] ==================================================================\n\
+            [    T7] ---[ end trace 0000000000000000 ]---\n\
+            [    T7] a\n";
+        let report = first_report(console).expect("a report");
+        assert_eq!(report.title, "WARNING in fsnotify_put_mark");
+        assert_eq!(report.text.lines().count(), 5, "{}", report.text);
+        assert!(report.text.lines().all(|line| line.starts_with("[    T7] ")), "{}", report.text);
+        let of_the_other: Vec<&str> = console.lines().filter(|it| it.contains("T9]")).collect();
+        let report = first_report(&of_the_other.join("\n")).expect("a report");
+        assert_eq!(report.title, "KASAN: slab-out-of-bounds Read in fanotify_read");
+    }
+
+    #[test]
+    fn a_processor_that_is_asked_where_it_stands_belongs_to_the_report() {
+        let console = "[    C0] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\n\
+            [    C0] rcu: \t1-...0: (1 GPs behind) idle=3f6c/1/0x4000000000000000\n\
+            [    C1] a line of an interrupt\n\
+            [    T7] a line of a task\n\
+            [    C1] NMI backtrace for cpu 1\n\
+            [    C1] RIP: 0010:fanotify_handle_event+0x1/0x2\n";
+        let report = first_report(console).expect("a report");
+        assert_eq!(report.title, "RCU stall in fanotify_handle_event");
+        assert_eq!(report.text.lines().count(), 4, "{}", report.text);
+    }
+
+    #[test]
+    fn a_warning_with_words_of_its_own_is_one_report() {
+        let console = "list_del corruption, ffff888004d59e80->next is LIST_POISON1\n\
+            WARNING: lib/list_debug.c:58 at __list_del_entry_valid_or_report+0x1/0x2, CPU#0: a/7\n\
+            RIP: 0010:__list_del_entry_valid_or_report+0x1/0x2\n fanotify_read+0x1/0x2\n\
+            ---[ end trace 0000000000000000 ]---\n";
+        let report = first_report(console).expect("a report");
+        assert_eq!(report.title, "list_del corruption in fanotify_read");
+        assert_eq!(report.text.lines().count(), 5);
     }
 
     #[test]

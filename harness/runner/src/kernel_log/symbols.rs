@@ -2,18 +2,21 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use addr2line::Loader;
 use anyhow::{Context, Result, anyhow};
 use object::{Object, ObjectSymbol, SymbolKind};
 
 use super::frame;
+use super::line::Line;
+use super::sources::Sources;
 
 /// The functions of one kernel build, and its debug information.
 pub struct Symbols {
     loader: Loader,
     functions: HashMap<String, Vec<Function>>,
+    sources: Sources,
 }
 
 /// Where a function is. Its end is where the next one begins, as in the kernel's own table
@@ -24,9 +27,17 @@ struct Function {
     size: u64,
 }
 
+/// A place in the source.
+struct Place {
+    function: Option<String>,
+    file: String,
+    line: u32,
+}
+
 impl Symbols {
-    /// Reads them from the `vmlinux` of that build with its debug information.
-    pub fn read(vmlinux: &Path) -> Result<Self> {
+    /// Reads them from the `vmlinux` of that build with its debug information. `sources` is a folder with
+    /// files that it was built from, as far as they are kept.
+    pub fn read(vmlinux: &Path, sources: PathBuf) -> Result<Self> {
         let doing = || format!("reading the symbols of {}", vmlinux.display());
         let bytes = fs::read(vmlinux).with_context(doing)?;
         let file = object::File::parse(bytes.as_slice()).with_context(doing)?;
@@ -38,42 +49,69 @@ impl Symbols {
         let loader = Loader::new(vmlinux)
             .map_err(|error| anyhow!("{error}"))
             .with_context(|| format!("reading the debug information of {}", vmlinux.display()))?;
-        Ok(Self { loader, functions: functions(&named) })
+        Ok(Self { loader, functions: functions(&named), sources: Sources::new(sources) })
     }
 
     /// A report with file and line behind each frame of which they are known; functions that were
-    /// inlined there stand in front, the innermost first.
+    /// inlined there stand in front, the innermost first. Below the top frame whose source is kept stand
+    /// the lines around it.
     pub fn annotate(&self, report: &str) -> String {
-        let line = |line: &str| match self.place(line) {
-            Some(place) => format!("{line}  [{place}]"),
-            None => line.to_owned(),
-        };
-        report.lines().map(line).collect::<Vec<_>>().join("\n")
+        let mut in_trace = false;
+        let mut shown: Option<(bool, usize)> = None;
+        let mut lines = Vec::new();
+        for (at, line) in report.lines().enumerate() {
+            let message = Line::read(line).message;
+            let places = self.places(message);
+            in_trace |= frame::is_trace(message);
+            // A place that is told before any trace is that of a lock, or where preemption went off.
+            if shown.is_none_or(|(of_trace, _)| in_trace && !of_trace)
+                && places.iter().any(|place| self.around(place).is_some())
+            {
+                shown = Some((in_trace, at));
+            }
+            lines.push((line, places));
+        }
+        let annotated = lines.iter().enumerate().flat_map(|(at, (line, places))| {
+            let shows = shown.is_some_and(|(_, line)| line == at);
+            let source = places.iter().filter_map(move |it| self.around(it).filter(|_| shows));
+            std::iter::once(format!("{line}{}", told(places))).chain(source)
+        });
+        annotated.collect::<Vec<_>>().join("\n")
     }
 
-    fn place(&self, line: &str) -> Option<String> {
-        // On the stack are addresses of return, behind the call; so they are of who took a lock.
+    fn around(&self, place: &Place) -> Option<String> {
+        self.sources.around(&place.file, place.line)
+    }
+
+    /// Where the code of a report's line is, the innermost inlined function first; nothing where the line
+    /// names none that is known.
+    fn places(&self, line: &str) -> Vec<Place> {
+        self.known_places(line).unwrap_or_default()
+    }
+
+    fn known_places(&self, line: &str) -> Option<Vec<Place>> {
+        // On the stack are addresses of return, behind the call; so they are of who took a lock, and
+        // KASAN has that of the call that checked the access (`_RET_IP_` in mm/kasan).
         let call = frame::stack_symbol(line).or_else(|| frame::symbol_of_lock(line));
         let (symbol, behind) = match call {
             Some(symbol) => (symbol, 1),
-            None => (frame::symbol_where_it_stood(line)?, 0),
+            None => {
+                let returns = line.trim().starts_with("BUG: KASAN: ");
+                (frame::symbol_where_it_stood(line)?, u64::from(returns))
+            }
         };
         let address = self.address(symbol)?.checked_sub(behind)?;
         let mut frames = self.loader.find_frames(address).ok()?;
         let mut places = Vec::new();
         while let Ok(Some(frame)) = frames.next() {
             let location = frame.location?;
-            let at = format!("{}:{}", relative(location.file?), location.line?);
-            let name =
-                frame.function.and_then(|function| function.raw_name().ok().map(String::from));
-            places.push((name, at));
+            places.push(Place {
+                function: frame.function.and_then(|it| it.raw_name().ok().map(String::from)),
+                file: relative(location.file?).to_owned(),
+                line: location.line?,
+            });
         }
-        let (outer, inlined) = places.split_last()?;
-        let inlined = inlined.iter().map(|(name, at)| match name {
-            Some(name) => format!("{name} at {at}, in "),
-            None => format!("{at}, in "),
-        });
-        Some(inlined.chain([outer.1.clone()]).collect())
+        Some(places)
     }
 
     /// The address of `function+0x1a2/0x400`, if there is one such function of that size.
@@ -101,6 +139,16 @@ fn functions(named: &[(u64, String)]) -> HashMap<String, Vec<Function>> {
     all
 }
 
+/// What is put behind a frame.
+fn told(places: &[Place]) -> String {
+    let Some((outer, inlined)) = places.split_last() else { return String::new() };
+    let inlined = inlined.iter().map(|place| match &place.function {
+        Some(name) => format!("{name} at {}:{}, in ", place.file, place.line),
+        None => format!("{}:{}, in ", place.file, place.line),
+    });
+    format!("  [{}{}:{}]", inlined.collect::<String>(), outer.file, outer.line)
+}
+
 /// A path below the source tree, whose own place is not in the build.
 fn relative(path: &str) -> &str {
     path.trim_start_matches("./")
@@ -125,17 +173,19 @@ mod tests {
     #[test]
     fn frames_get_their_lines() {
         let own = std::env::current_exe().expect("this program");
-        let symbols = Symbols::read(&own).expect("symbols");
+        let symbols = Symbols::read(&own, PathBuf::new()).expect("symbols");
         let name = symbols.functions.keys().find(|name| name.contains("frames_get_their_lines"));
         let name = name.expect("this function").clone();
         let function = symbols.functions[&name][0];
         let frame = format!(" {name}+0x1/0x{:x}", function.size);
         let lock = format!(" #0: ffff (&l){{+.+.}}-{{3:3}}, at:{frame}");
-        let report = symbols
-            .annotate(&format!("a\n{frame}\n nothing+0x1/0x2\nRIP: 0010:{}\n{lock}", &frame[1..]));
+        let stood = format!("RIP: 0010:{}", &frame[1..]);
+        let report = symbols.annotate(&format!(
+            "a\n{frame}\n nothing+0x1/0x2\n{stood}\n{lock}\n[    T7] {frame}\n[  1.2][    C0] {stood}"
+        ));
         let lines: Vec<&str> = report.lines().collect();
         assert_eq!((lines[0], lines[2]), ("a", " nothing+0x1/0x2"));
-        for line in [lines[1], lines[3], lines[4]] {
+        for line in [&lines[1..2], &lines[3..]].concat() {
             assert!(line.contains("kernel_log/symbols.rs:"), "{line}");
         }
     }
@@ -143,7 +193,7 @@ mod tests {
     #[test]
     fn a_file_that_is_no_kernel_is_told() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        let error = Symbols::read(file.path()).err().expect("an error");
+        let error = Symbols::read(file.path(), PathBuf::new()).err().expect("an error");
         assert!(format!("{error:#}").starts_with("reading the symbols of "), "{error:#}");
     }
 }

@@ -11,7 +11,10 @@ pub(super) fn of(kind: Kind, lines: &[&str]) -> String {
 
 fn told(kind: Kind, lines: &[&str]) -> String {
     let Some(first) = lines.first().map(|line| line.trim()) else { return String::new() };
-    let culprit = frame::culprit(lines);
+    let culprit = match kind {
+        Kind::Lockup | Kind::Stall => frame::interrupted(lines),
+        _ => frame::culprit(lines),
+    };
     let within = |what: &str| match culprit {
         Some(function) => format!("{what} in {function}"),
         None => what.to_owned(),
@@ -24,16 +27,20 @@ fn told(kind: Kind, lines: &[&str]) -> String {
             within(&format!("UBSAN: {}", what.split(" in ").next().unwrap_or(what)))
         }
         Kind::Lockdep => lockdep(lines, first),
-        Kind::Atomic => within(words(behind(first, "BUG: ")).split(" at ").next().unwrap_or(first)),
+        Kind::Atomic => within(before_place(&words(behind(first, "BUG: ")))),
         Kind::List => within(first.split(['.', ',', ':']).next().unwrap_or(first)),
         Kind::Refcount => within(first.trim_end_matches('.')),
+        Kind::Object => within(&object(first)),
         Kind::Leak => within("kmemleak: unreferenced object"),
         Kind::Hung => within("task hung"),
         Kind::Lockup => within(if first.contains("hard") { "hard lockup" } else { "soft lockup" }),
         Kind::Stall => within("RCU stall"),
         Kind::Fault => within(&fault(first)),
         Kind::Bug if first.starts_with("kernel BUG at ") => within("kernel BUG"),
-        Kind::Bug => within(words(first).split(" on CPU").next().unwrap_or(first)),
+        Kind::Bug => {
+            let what = words(behind(first, "BUG: "));
+            within(&format!("BUG: {}", before_place(&what)))
+        }
         Kind::Warning => match warned(first) {
             Some(function) => format!("WARNING in {function}"),
             None if first == "WARNING:" || first.contains(".c:") => within("WARNING"),
@@ -63,12 +70,21 @@ fn kasan(lines: &[&str], first: &str) -> String {
 /// What the order of locks breaks, and where the last of them was taken.
 fn lockdep(lines: &[&str], first: &str) -> String {
     let what = words(first.trim_matches(['[', ']', ' ']));
-    let what = what.strip_prefix("WARNING: ").unwrap_or(&what);
+    let what = what.trim_end_matches(['!', '.']);
+    let prefixes = ["WARNING: ", "INFO: "];
+    let what = prefixes.iter().find_map(|prefix| what.strip_prefix(prefix)).unwrap_or(what);
     let what = what.strip_suffix(" detected").unwrap_or(what);
     let place = lines.iter().find_map(|line| frame::symbol_of_lock(line));
     let place = place.and_then(frame::of_symbol);
     let place = place.or_else(|| frame::culprit(lines));
     place.map_or_else(|| what.to_owned(), |place| format!("{what} in {place}"))
+}
+
+/// `ODEBUG: free active (active state 0) object: … object type: timer_list hint: 0x0`.
+fn object(first: &str) -> String {
+    let what = first.split(" (").next().unwrap_or(first);
+    let of_type = behind(first, "object type: ").split(' ').next().unwrap_or_default();
+    format!("{what} {of_type}")
 }
 
 /// `Oops: general protection fault, probably for …`.
@@ -82,6 +98,12 @@ fn fault(first: &str) -> String {
 /// end, as kernels before 6.19 have it.
 fn warned(first: &str) -> Option<&str> {
     first.split([' ', ',']).find_map(frame::of_symbol)
+}
+
+/// The text up to where it says at what place, on which processor or in which task.
+fn before_place(text: &str) -> &str {
+    let ends = [" at ", " on CPU", ":"].into_iter().filter_map(|mark| text.find(mark));
+    &text[..ends.min().unwrap_or(text.len())]
 }
 
 /// The text behind a mark, or all of it.
@@ -165,6 +187,16 @@ mod tests {
                     " fsnotify_put_group+0x1/0x2",
                 ],
                 "refcount_t: underflow; use-after-free in fsnotify_put_group",
+            ),
+            (
+                &[
+                    "ODEBUG: free active (active state 0) object: ffff888004d59e80 object type: timer_list hint: f+0x0/0x2",
+                    "WARNING: lib/debugobjects.c:629 at debug_print_object+0x1/0x2, CPU#0: init/41",
+                    "RIP: 0010:debug_print_object+0x1/0x2",
+                    " kfree+0x1/0x2",
+                    " fsnotify_put_group+0x1/0x2",
+                ],
+                "ODEBUG: free active timer_list in fsnotify_put_group",
             ),
             (
                 &[
