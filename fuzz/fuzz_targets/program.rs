@@ -35,7 +35,7 @@ static COUNTERS: [AtomicU8; EDGES + MODEL_COUNTERS + 1] =
 const PERIOD: Duration = Duration::from_secs(1);
 
 struct Session {
-    driver: Driver<'static>,
+    driver: Driver,
     feedback: Feedback,
     campaign: bool,
     told: Instant,
@@ -78,7 +78,7 @@ fn fail(error: &anyhow::Error) -> ! {
 
 impl Session {
     fn begin() -> anyhow::Result<Self> {
-        let prepared = match std::env::var_os("REFAN_PREPARED") {
+        let prepared: Prepared = match std::env::var_os("REFAN_PREPARED") {
             Some(file) => serde_json::from_slice(&std::fs::read(file)?)?,
             None => {
                 let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -93,8 +93,7 @@ impl Session {
             .chain(cover.iter().flat_map(|text| text.split(':')))
             .collect();
         let findings = campaign.clone().unwrap_or_else(|| PathBuf::from("artifacts"));
-        // The driver lasts as long as the process.
-        let driver = Driver::start(Box::leak(Box::new(prepared)), &folders, findings)?;
+        let driver = Driver::start(&prepared, &folders, findings)?;
         let (feedback, campaign) = (Feedback::default(), campaign.is_some());
         let seconds = std::env::var("REFAN_SECONDS").ok().map(|text| text.parse()).transpose()?;
         let until = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));

@@ -110,6 +110,7 @@ pub fn prepare(repository: &Path, options: &cli::Machine, steps: &Steps) -> Resu
         image: image.path,
         initramfs: initramfs.path().join(INITRAMFS),
         patience: PATIENCE,
+        watched: None,
         snapshot: snapshot.as_ref().map(|(entry, key)| (entry.path().to_owned(), key.clone())),
     };
     let parts = [Some(initramfs), snapshot.map(|(entry, _)| entry)];

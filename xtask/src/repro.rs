@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use refan_runner::artifact::{self, Artifact, Repeats};
+use refan_runner::coverage::Code;
 
 use crate::cli::{Machine, Repro};
 use crate::exit::{Exit, usage};
@@ -24,6 +25,11 @@ pub fn run(repository: &Path, arguments: &Repro) -> Result<Exit> {
     // A kernel that the options name has no switch for the finding's seeded bug.
     if !names_kernel(arguments) {
         ready.prepared.mutant = found.mutant;
+    }
+    if !found.watched.is_empty() {
+        let folders: Vec<&str> = found.watched.iter().map(String::as_str).collect();
+        let code = Code::of(&ready.prepared, &folders)?;
+        ready.prepared = ready.prepared.watching(&code, &folders);
     }
     steps.done();
     say!("  finding  {}", found.title);

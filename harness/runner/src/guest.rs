@@ -1,6 +1,5 @@
 //! A running machine that takes jobs.
 
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -56,16 +55,12 @@ pub struct Run {
 impl Guest {
     /// Starts a machine: from its snapshot, or where there is none by booting.
     pub fn start(prepared: &Prepared) -> Result<Self> {
-        Self::start_watching(prepared, &[])
-    }
-
-    /// The same with a guest that tells which places of the kernel in these ranges are passed.
-    pub fn start_watching(prepared: &Prepared, places: &[Range<u32>]) -> Result<Self> {
         let spec = prepared.spec()?;
+        let watched = prepared.watched.as_ref().map_or(&[][..], |watched| &watched.ranges);
         let prepare = || {
             let shared = SharedMemory::new(spec.profile.shared_bytes())?;
             refan_wire::format(&shared);
-            refan_wire::watch(&shared, places).map_err(std::io::Error::other)?;
+            refan_wire::watch(&shared, watched).map_err(std::io::Error::other)?;
             Ok(shared)
         };
         let deadline = Instant::now() + prepared.patience;

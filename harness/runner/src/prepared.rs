@@ -1,5 +1,6 @@
 //! A machine that is ready to be started: everything that was fetched, built and saved for it.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::cache::Cache;
+use crate::coverage::Code;
 use crate::kernel_log::Symbols;
 
 /// Beside a kernel image the same with its debug information, where the target has that.
@@ -34,6 +36,15 @@ pub enum Declared {
     Absent,
     /// Nothing: it is judged by what the probe finds.
     Nothing,
+}
+
+/// Code of which the guest is to tell what is passed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    /// Folders of the kernel's source.
+    pub folders: Vec<String>,
+    /// Where their code is ([`Code::ranges`]).
+    pub ranges: Vec<Range<u32>>,
 }
 
 /// Everything that it takes to start a machine. Stored in the cache under the name of its target,
@@ -70,9 +81,19 @@ pub struct Prepared {
     /// Folder and key of the snapshot at agent-ready; none where saving failed, and each start
     /// boots.
     pub snapshot: Option<(PathBuf, String)>,
+    /// Code that is watched, if any is: programs take another time then.
+    #[serde(default)]
+    pub watched: Option<Watched>,
 }
 
 impl Prepared {
+    /// The same with a guest that tells what is passed of the code in these folders.
+    pub fn watching(&self, code: &Code, folders: &[&str]) -> Self {
+        let folders = folders.iter().map(|folder| (*folder).to_owned()).collect();
+        let watched = Watched { folders, ranges: code.ranges.clone() };
+        Self { watched: Some(watched), ..self.clone() }
+    }
+
     /// Loads what was prepared for a target, if it is still what the sources say.
     pub fn load(cache: &Cache, repository: &Path, target: &str) -> Result<Self> {
         let command = format!("cargo xtask test --prepare --target {target}");

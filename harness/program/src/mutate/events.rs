@@ -5,7 +5,7 @@ use refan_abi::{EventMask, InitFlags, MarkFlags, OpenFlags, Response};
 
 use super::draft::Draft;
 use crate::valid::{Origin, Role};
-use crate::{Bind, Call, Fd, Path, PathKind, Step, Task, Var};
+use crate::{Bind, Call, Fd, Path, PathKind, Program, Step, Task, Var};
 
 fn step(task: Task, call: Call, bind: Bind) -> Step {
     Step { comments: Vec::new(), task, block: None, start: None, bind, call, expect: None }
@@ -89,6 +89,21 @@ pub(super) fn fail_nth(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
     Some(())
 }
 
+/// A call that needs an fd is made when there are none left, and then once more.
+pub(super) fn no_fds(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
+    let makes_fds = |step: &Step| {
+        let call = &step.call;
+        call.returns_fd() || matches!(call, Call::Read { .. })
+    };
+    let steps = draft.steps.iter().enumerate().filter(|(_, step)| makes_fds(step));
+    let steps: Vec<usize> = steps.map(|(at, _)| at).collect();
+    let at = (!steps.is_empty()).then(|| steps[rng.usize(..steps.len())])?;
+    let failing = draft.steps[at].clone();
+    let limit = |more| step(failing.task, Call::RlimitNofile { more }, Bind::None);
+    draft.steps.splice(at..at, [limit(0), failing.clone(), limit(Program::MAX_TASKS as u8)]);
+    Some(())
+}
+
 /// The object of a group's first mark, what is asked about it, and the accessor's call.
 fn watch(rng: &mut Rng) -> (Path, EventMask, Call) {
     let kinds = [PathKind::File, PathKind::File, PathKind::File, PathKind::Waiter, PathKind::Ext];
@@ -102,7 +117,7 @@ fn watch(rng: &mut Rng) -> (Path, EventMask, Call) {
 }
 
 /// The first steps of all that go deep, before those that there are: init, mark, queue, and mostly
-/// an accessor, now and then a daemon that is a task of its own, a read and an answer.
+/// an accessor, else a reader; now and then a daemon that is a task of its own, a read and an answer.
 pub(super) fn prelude(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
     let mut new = Vec::new();
     let control = Var(0);
@@ -130,7 +145,15 @@ pub(super) fn prelude(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
     let queue = var();
     let open = Call::OpenQueue { control: group };
     new.push(step(daemon, open, Bind::Fd(queue)));
-    if rng.u8(..4) != 0 {
+    if daemon != Task::MAIN && rng.bool() {
+        // It has the queue alone; who started it keeps the group.
+        new.push(step(daemon, Call::Close { fd: group }, Bind::None));
+    }
+    if rng.u8(..4) == 0 {
+        let read = Call::Read { fd: Fd::Var(queue), size: Call::DEFAULT_READ };
+        let reader = Bind::Task(Task(tasks));
+        new.push(main_step(Call::Spawn { call: Box::new(read) }, reader));
+    } else {
         let accessor = Task(tasks);
         let spawn = Call::Spawn { call: Box::new(access) };
         new.push(main_step(spawn, Bind::Task(accessor)));

@@ -49,13 +49,15 @@ pub enum Mutation {
     DaemonDeath,
     /// An allocation fails in a call.
     FailNth,
+    /// There are no fds left for a call.
+    NoFds,
     /// A group with a mark and a queue is made, of which something is asked.
     Prelude,
 }
 
 impl Mutation {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Insert,
         Self::Append,
         Self::Remove,
@@ -71,6 +73,7 @@ impl Mutation {
         Self::Kill,
         Self::DaemonDeath,
         Self::FailNth,
+        Self::NoFds,
         Self::Prelude,
     ];
 
@@ -84,7 +87,7 @@ impl Mutation {
             Self::Move | Self::Renew | Self::Shift | Self::IntoBlock | Self::Kill => 6,
             Self::Remove => 4 + len / 4,
             Self::Duplicate | Self::Reassign => 4,
-            Self::OutOfBlock | Self::FailNth => 2,
+            Self::OutOfBlock | Self::FailNth | Self::NoFds => 2,
             Self::Prelude if len == 0 => 24,
             Self::Prelude => 2,
         }
@@ -121,6 +124,7 @@ impl Mutation {
             Self::Kill => events::kill(&mut draft, rng),
             Self::DaemonDeath => events::daemon_death(&mut draft, rng),
             Self::FailNth => events::fail_nth(&mut draft, rng),
+            Self::NoFds => events::no_fds(&mut draft, rng),
             Self::Prelude => events::prelude(&mut draft, rng),
         };
         done?;

@@ -25,6 +25,9 @@ pub(super) fn of(artifact: &Artifact, verdict: &str, files: &[&str], folder: &Pa
         line("", &format!("told to have the seeded bug {mutant} (fs.fanotify.mutant)"));
     }
     line("machine", &artifact.machine.summary);
+    if !artifact.watched.is_empty() {
+        line("", &format!("watched by KCOV in {}", artifact.watched.join(", ")));
+    }
     if files.contains(&PROGRAM) {
         let _ = write!(text, "\n{}", reproduce(artifact, folder));
     } else {

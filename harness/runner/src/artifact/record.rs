@@ -36,6 +36,9 @@ pub struct Artifact {
     pub against: Option<Vec<String>>,
     /// The seeded bug that the kernel was told to have ([`crate::Prepared::mutant`]).
     pub mutant: Option<u32>,
+    /// Folders of the kernel's source whose code was watched, if any was: time passed otherwise then.
+    #[serde(default)]
+    pub watched: Vec<String>,
     /// Numbers of the API profile.
     pub api: ApiValues,
     /// The kernel.

@@ -60,6 +60,7 @@ pub fn write(
         options: prepared.options.clone(),
         against: reference.map(|reference| reference.options.clone()),
         mutant: prepared.mutant,
+        watched: prepared.watched.clone().unwrap_or_default().folders,
         api: prepared.api,
         kernel: Kernel {
             summary: prepared.kernel.clone(),
@@ -129,6 +130,7 @@ fn finding(artifact: &Artifact, program: &[u8]) -> String {
         artifact.machine.kernel_command_line.as_bytes(),
         artifact.guest.initramfs.as_bytes(),
         &mutant,
+        artifact.watched.join("\n").as_bytes(),
         &api.concat(),
     ])
 }

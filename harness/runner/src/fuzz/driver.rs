@@ -42,12 +42,11 @@ impl Default for Feedback {
 }
 
 /// One machine after another, as each runs programs until one does not hold.
-pub struct Driver<'a> {
-    prepared: &'a Prepared,
-    code: Code,
+pub struct Driver {
+    prepared: Prepared,
     capabilities: Capabilities,
     guest: Option<Guest>,
-    confirmer: Confirmer<'a>,
+    confirmer: Confirmer,
     /// The findings that were confirmed, or tried to.
     known: HashSet<Key>,
     /// Those that have run since it was last asked what is left of them.
@@ -59,21 +58,20 @@ pub struct Driver<'a> {
     begun: Instant,
 }
 
-impl<'a> Driver<'a> {
+impl Driver {
     /// Starts the machine. What the code of these folders passes is told; findings go below `findings`.
-    pub fn start(prepared: &'a Prepared, folders: &[&str], findings: PathBuf) -> Result<Self> {
+    pub fn start(prepared: &Prepared, folders: &[&str], findings: PathBuf) -> Result<Self> {
         let begun = Instant::now();
-        let code = Code::of(prepared, folders)?;
-        let mut guest = Guest::start_watching(prepared, &code.ranges)?;
+        let watching = prepared.watching(&Code::of(prepared, folders)?, folders);
+        let mut guest = Guest::start(&watching)?;
         let capabilities = guest.probe(prepared.declared)?;
         let mut progress = Progress::default();
         progress.shares.restore = begun.elapsed();
         Ok(Self {
-            prepared,
-            code,
+            confirmer: Confirmer::new([prepared.clone(), watching.clone()], findings),
+            prepared: watching,
             capabilities,
             guest: Some(guest),
-            confirmer: Confirmer::new(prepared, findings),
             known: HashSet::new(),
             batch: Vec::new(),
             edges: HashSet::new(),
@@ -133,8 +131,8 @@ impl<'a> Driver<'a> {
     fn guest(&mut self) -> Result<&mut Guest> {
         if self.guest.is_none() {
             let begun = Instant::now();
-            let guest = Guest::start_watching(self.prepared, &self.code.ranges)
-                .context("no machine can be started any more")?;
+            let guest =
+                Guest::start(&self.prepared).context("no machine can be started any more")?;
             self.guest = Some(guest);
             self.progress.restarts += 1;
             self.progress.shares.restore += begun.elapsed();

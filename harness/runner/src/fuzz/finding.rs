@@ -68,50 +68,65 @@ pub struct Found {
 }
 
 /// Runs findings again, each time on a freshly restored machine of its own.
-pub struct Confirmer<'a> {
-    prepared: &'a Prepared,
+pub struct Confirmer {
+    /// A machine whose tasks are not watched, and one as that of the campaign: time passes otherwise
+    /// there, and some findings need it to.
+    machines: [Prepared; 2],
     /// Where findings are kept.
     folder: PathBuf,
 }
 
-impl<'a> Confirmer<'a> {
-    /// For findings on such machines.
-    pub fn new(prepared: &'a Prepared, folder: PathBuf) -> Self {
-        Self { prepared, folder }
+impl Confirmer {
+    /// For findings on such machines: not watched, and watched.
+    pub fn new(machines: [Prepared; 2], folder: PathBuf) -> Self {
+        Self { machines, folder }
     }
 
     /// Runs the program of a finding again and keeps what came of it. `seen` is what the campaign saw.
     pub fn confirm(&self, name: &str, program: &Program, seen: Verdict, key: Key) -> Result<Found> {
-        let mut worker = Worker::start(self.prepared, None)?;
+        let [plain, watched] = &self.machines;
         let scenario =
             |program: &Program| Scenario { name: name.to_owned(), program: program.clone() };
-        let mut run = |program: &Program| worker.run(&scenario(program), &Budget::default());
+        let again = || std::iter::repeat_n(program.clone(), TRIES as usize);
+        let moved: Vec<Program> = moved(program).collect();
         let mut tries = 0;
         let mut last = None;
-        let variants = std::iter::repeat_n(program.clone(), TRIES as usize).chain(moved(program));
-        for program in variants {
-            let outcome = run(&program);
-            tries += 1;
-            if outcome.verdict.is_finding() {
-                return self.keep(outcome, key, None);
+        for (prepared, variants) in
+            [(plain, again().collect()), (watched, again().collect()), (plain, moved)]
+        {
+            let variants: Vec<Program> = variants;
+            let mut worker = Worker::start(prepared, None)?;
+            for program in variants {
+                let outcome = worker.run(&scenario(&program), &Budget::default());
+                tries += 1;
+                if outcome.verdict.is_finding() {
+                    return self.keep(prepared, outcome, key, None);
+                }
+                last = Some(outcome);
             }
-            last = Some(outcome);
         }
         let Some(mut outcome) = last else { anyhow::bail!("nothing was tried") };
         outcome.verdict = seen;
         outcome.program = Some(program.clone());
-        self.keep(outcome, key, Some((0, tries)))
+        self.keep(watched, outcome, key, Some((0, tries)))
     }
 
     /// The first of these programs that leaves something in the kernel, each on a machine of its own.
     pub fn leaking<'p>(&self, programs: &'p [Program]) -> Result<Option<&'p Program>> {
-        let mut worker = Worker::start(self.prepared, None)?;
+        let [_, watched] = &self.machines;
+        let mut worker = Worker::start(watched, None)?;
         Ok(programs.iter().find(|program| worker.run_afresh(program).is_finding()))
     }
 
-    fn keep(&self, mut outcome: Outcome, key: Key, repeated: Option<(u32, u32)>) -> Result<Found> {
+    fn keep(
+        &self,
+        prepared: &Prepared,
+        mut outcome: Outcome,
+        key: Key,
+        repeated: Option<(u32, u32)>,
+    ) -> Result<Found> {
         outcome.repeated = repeated.or(outcome.repeated);
-        let kept = artifact::write(&self.folder, self.prepared, None, &outcome);
+        let kept = artifact::write(&self.folder, prepared, None, &outcome);
         if let Err(error) = &kept {
             eprintln!("error: a finding is not kept: {error}");
         }
