@@ -18,7 +18,7 @@ const TARGETS: &[&str] = &["fast", "kasan"];
 /// Subcommands of cargo that are packages of their own.
 const TOOLS: &[&str] = &["nextest", "deny"];
 
-/// Lint, tests without Linux in a machine, then the suites on each target, what classic groups do
+/// Lint, tests without Linux in a machine, then the suites on each target, a short campaign, what classic groups do
 /// beside the kernel without the series, and on the quickest target the suites once more as tests
 /// of their own under nextest.
 pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
@@ -39,6 +39,10 @@ pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
     for target in TARGETS {
         steps.push(step(&["xtask", "test", "--target", target]));
     }
+    // A campaign from nothing, short and always the same.
+    let corpus = "target/refan/ci-corpus";
+    let campaign = ["--runs", "100", "--jobs", "1", "--no-seeds", "--corpus", corpus];
+    steps.push(step(&[&["xtask", "fuzz"], campaign.as_slice()].concat()));
     // I4: classic groups, held against the kernel without the series.
     steps.push(step(&["xtask", "test", "classic", "--against", "none"]));
     steps.push(step(&[
