@@ -11,8 +11,9 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -30,20 +31,33 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The first pause between two looks; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// What there is in the kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What there is in the kernel. What is asked after each program is held open: to open a file of
+/// `/proc` takes longer than to read it.
+#[derive(Debug)]
 pub struct Accounts {
+    file_nr: File,
     files: Cell<u64>,
+    limits: [Limit; 2],
     /// Live objects of `fs/notify` by the place that allocated them.
     objects: BTreeMap<String, u64>,
+}
+
+/// A limit of each user's groups or marks, which is as it was at boot whenever no program runs.
+#[derive(Debug)]
+struct Limit {
+    path: String,
+    file: File,
+    at_boot: String,
 }
 
 impl Accounts {
     /// What there is before the first program, once what stays for good has been made.
     pub fn at_boot() -> Result<Self> {
-        count_of_user(ROOT)?;
+        let limits = [Limit::open(Sysctl::MaxUserGroups)?, Limit::open(Sysctl::MaxUserMarks)?];
+        let file_nr = File::open(FILE_NR).with_context(|| format!("opening {FILE_NR}"))?;
+        count_of_user(&limits, ROOT)?;
         drive();
-        Ok(Self { files: Cell::new(open_files()?), objects: objects()? })
+        Ok(Self { files: Cell::new(open_files(&file_nr)?), file_nr, limits, objects: objects()? })
     }
 
     /// So many files have been opened that stay open.
@@ -56,10 +70,12 @@ impl Accounts {
     pub fn settle(&self, program: &Program) -> Result<Record> {
         let mut leaks = Vec::new();
         for user in users(program) {
-            leaks.extend(await_none(|| Ok(count_of_user(user)?.into_iter().collect()))?);
+            leaks.extend(await_none(|| {
+                Ok(count_of_user(&self.limits, user)?.into_iter().collect())
+            })?);
         }
         leaks.extend(await_none(|| {
-            let now = open_files()?;
+            let now = open_files(&self.file_nr)?;
             let leak = Leak { what: "open files".to_owned(), before: self.files.get(), after: now };
             Ok(Some(leak).filter(|leak| leak.before != leak.after).into_iter().collect())
         })?);
@@ -76,8 +92,12 @@ impl Accounts {
     }
 }
 
-fn open_files() -> Result<u64> {
-    let text = fs::read_to_string("/proc/sys/fs/file-nr").context("reading file-nr")?;
+const FILE_NR: &str = "/proc/sys/fs/file-nr";
+
+fn open_files(file_nr: &File) -> Result<u64> {
+    let mut buffer = [0; 128];
+    let len = file_nr.read_at(&mut buffer, 0).with_context(|| format!("reading {FILE_NR}"))?;
+    let text = String::from_utf8_lossy(&buffer[..len]);
     let files = text.split_whitespace().next().and_then(|files| files.parse().ok());
     files.with_context(|| format!("file-nr says {text:?}"))
 }
@@ -136,20 +156,22 @@ fn users(program: &Program) -> BTreeSet<u32> {
 
 /// Whether anything counts against the user's limits: with a limit of one group and one mark, one
 /// of each can be made just when nothing does (`inc_ucount` in kernel/ucount.c).
-fn count_of_user(user: u32) -> Result<Option<Leak>> {
-    let limits = [Sysctl::MaxUserGroups, Sysctl::MaxUserMarks].map(limit_file);
-    let mut saved = Vec::new();
-    for path in limits {
-        let value = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-        fs::write(&path, "1").with_context(|| format!("writing {path}"))?;
-        saved.push((path, value));
+fn count_of_user(limits: &[Limit; 2], user: u32) -> Result<Option<Leak>> {
+    for limit in limits {
+        limit.set("1")?;
     }
-    // Of the effective user alone; the real one remains, and with it the way back.
-    set_effective_user(user)?;
-    let (group, mark) = make_group_and_mark(user);
-    set_effective_user(ROOT)?;
-    for (path, value) in saved {
-        fs::write(&path, value).with_context(|| format!("writing {path}"))?;
+    let (group, mark) = match user {
+        ROOT => make_group_and_mark(ROOT),
+        _ => {
+            // Of the effective user alone; the real one remains, and with it the way back.
+            set_effective_user(user)?;
+            let made = make_group_and_mark(user);
+            set_effective_user(ROOT)?;
+            made
+        }
+    };
+    for limit in limits {
+        limit.set(&limit.at_boot)?;
     }
     let leak = |what: &str| Leak { what: format!("{what} of user {user}"), before: 0, after: 1 };
     match (group, mark) {
@@ -162,8 +184,20 @@ fn count_of_user(user: u32) -> Result<Option<Leak>> {
     }
 }
 
-fn limit_file(limit: Sysctl) -> String {
-    format!("/proc/sys/fs/fanotify/{}", limit.name())
+impl Limit {
+    fn open(limit: Sysctl) -> Result<Self> {
+        let path = format!("/proc/sys/fs/fanotify/{}", limit.name());
+        let at_boot = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        let file = File::options().write(true).open(&path);
+        let file = file.with_context(|| format!("opening {path}"))?;
+        Ok(Self { path, file, at_boot })
+    }
+
+    fn set(&self, value: &str) -> Result<()> {
+        self.file
+            .write_all_at(value.as_bytes(), 0)
+            .with_context(|| format!("writing {}", self.path))
+    }
 }
 
 fn set_effective_user(user: u32) -> Result<()> {

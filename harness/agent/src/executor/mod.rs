@@ -141,7 +141,7 @@ impl<'a> Coordinator<'a> {
         observe::lower_priority()?;
         signals::handle()?;
         let loadavg = observe::open_loadavg()?;
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let processors = observe::processors()?;
         let pager = run.program.needs().any(|need| need == Facility::MissingPages);
         let pager = pager.then(Pager::open).transpose()?;
         let drainer = Drainer::start(pager.as_ref())?;

@@ -207,6 +207,12 @@ fn call_of(text: &str) -> Option<i64> {
     text.split_whitespace().next()?.parse().ok()
 }
 
+/// How many processors the calling process runs on.
+pub(super) fn processors() -> Result<usize> {
+    let set = rustix::thread::sched_getaffinity(None).context("asking for the processors")?;
+    Ok(set.count() as usize)
+}
+
 /// Lets the calling process run on these processors only.
 fn run_on(processors: &[usize]) -> Result<()> {
     let mut set = rustix::thread::CpuSet::new();
