@@ -9,11 +9,14 @@
 //!   as JSON). Without it a finding ends the process, as drivers of libFuzzer expect.
 //! - `REFAN_SECONDS`: how long a campaign goes on. libFuzzer's own limit does not hold while it runs what
 //!   it begins with.
+//! - `REFAN_RAN`: a file to which every program that is run is appended, each behind the length of its
+//!   binary form as four bytes, the lowest first.
 //! - `REFAN_COVER`: folders of the kernel's source to be covered beside `fs/notify`, with `:` between.
 #![no_main]
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -40,6 +43,7 @@ struct Session {
     campaign: bool,
     told: Instant,
     until: Option<Instant>,
+    ran: Option<BufWriter<File>>,
 }
 
 /// Not local to the thread: what is local is gone when the functions run that run at exit.
@@ -61,6 +65,11 @@ fn begin() {
     }
     // SAFETY: the function lasts as long as the process.
     unsafe { libc::atexit(tell_at_exit) };
+}
+
+fn write_ran(ran: &mut impl Write, data: &[u8]) -> std::io::Result<()> {
+    ran.write_all(&(data.len() as u32).to_le_bytes())?;
+    ran.write_all(data)
 }
 
 extern "C" fn tell_at_exit() {
@@ -91,13 +100,15 @@ impl Session {
         let cover = cover.transpose().map_err(|text| anyhow::anyhow!("{text:?} is no text"))?;
         let folders: Vec<&str> = std::iter::once("fs/notify")
             .chain(cover.iter().flat_map(|text| text.split(':')))
+            .filter(|folder| !folder.is_empty())
             .collect();
         let findings = campaign.clone().unwrap_or_else(|| PathBuf::from("artifacts"));
         let driver = Driver::start(&prepared, &folders, findings)?;
         let (feedback, campaign) = (Feedback::default(), campaign.is_some());
         let seconds = std::env::var("REFAN_SECONDS").ok().map(|text| text.parse()).transpose()?;
         let until = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-        Ok(Self { driver, feedback, campaign, told: Instant::now(), until })
+        let ran = std::env::var_os("REFAN_RAN").map(File::create).transpose()?.map(BufWriter::new);
+        Ok(Self { driver, feedback, campaign, told: Instant::now(), until, ran })
     }
 
     fn run(&mut self, data: &[u8]) {
@@ -105,6 +116,11 @@ impl Session {
             Ok(found) => found,
             Err(error) => fail(&error),
         };
+        if let Some(ran) = &mut self.ran
+            && let Err(error) = write_ran(ran, data)
+        {
+            fail(&error.into());
+        }
         let counts = self.feedback.edges.iter().chain(self.feedback.model.iter());
         // The last one is for libFuzzer, which takes a program without any for a target without.
         for (counter, count) in COUNTERS.iter().zip(counts.chain([&1])) {
@@ -118,6 +134,10 @@ impl Session {
             self.tell();
         }
         if is_over {
+            if self.ran.as_mut().is_some_and(|ran| ran.flush().is_err()) {
+                // SAFETY: as below.
+                unsafe { libc::_exit(3) }
+            }
             // SAFETY: ends the process without the functions that run at exit, by one of which libFuzzer
             // takes an exit from within its target for a failure.
             unsafe { libc::_exit(0) }

@@ -375,6 +375,15 @@ pub enum Bench {
     /// Restore to agent-ready, beside the boot of a guest of a few instructions
     #[command(after_help = "Example:\n  cargo xtask bench restore --target kasan")]
     Restore(Measure),
+    /// The rate of the fuzzer, beside what the guest does alone
+    ///
+    /// One worker fuzzes from the scenarios; then the machine runs the same programs with neither
+    /// coverage nor a host that looks at them. A restart by a program is held against its bare calls.
+    #[command(
+        after_help = "Example:\n  cargo xtask bench fuzz --time 1m",
+        mut_arg("target", |target| target.default_value("kasan"))
+    )]
+    Fuzz(MeasureFuzz),
     /// Kernel reports, hangs and deaths on purpose, one machine after another
     ///
     /// Each is held against what is known of its bug: title, line of the source, or that there is no
@@ -399,6 +408,23 @@ pub struct Crashes {
     /// Write what the kernel printed into this folder
     #[arg(long, value_name = "DIR")]
     pub logs: Option<PathBuf>,
+}
+
+/// How long to measure, on what.
+#[derive(Debug, Args)]
+pub struct MeasureFuzz {
+    /// The kernel and its machine.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// How long to fuzz; restarts are made for a sixth of it each
+    #[arg(long, default_value = "1m", value_name = "TIME", value_parser = duration)]
+    pub time: Duration,
+    /// Seed of the engine
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u32,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// How often to measure, on what.

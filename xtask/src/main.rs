@@ -56,6 +56,7 @@ fn run(cli: &cli::Cli) -> Result<Exit> {
         cli::Command::Doctor(arguments) => doctor_command::run(&repository, arguments),
         cli::Command::Bench(cli::Bench::Boot(measure)) => bench::boot(&repository, measure),
         cli::Command::Bench(cli::Bench::Restore(measure)) => bench::restore(&repository, measure),
+        cli::Command::Bench(cli::Bench::Fuzz(measure)) => bench::fuzz(&repository, measure),
         cli::Command::Repro(arguments) => repro::run(&repository, arguments),
         cli::Command::Bench(cli::Bench::Crashes(arguments)) => crashes::run(&repository, arguments),
         cli::Command::Mutants(arguments) => mutants::run(&repository, arguments),

@@ -190,7 +190,8 @@ fn pread(fd: i32, size: u32) -> (i64, Data) {
     (ret, if len == 0 { Data::None } else { Data::Bytes(buffer) })
 }
 
-fn respond(fd: i32, event: i32, response: Response, size: Option<u32>) -> i64 {
+/// Answers an event, with so many bytes if they are told; returns what `write(2)` does.
+pub(crate) fn respond(fd: i32, event: i32, response: Response, size: Option<u32>) -> i64 {
     let (buffer, len) = response_bytes(event, response);
     let len = size.map_or(len, |size| size as usize).min(buffer.len());
     // SAFETY: the buffer is at least as long as the call is told.

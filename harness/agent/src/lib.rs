@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod arena;
 pub mod calls;
+mod cycle;
 pub mod door;
 pub mod executor;
 pub mod ext4;

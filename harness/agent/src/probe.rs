@@ -17,7 +17,7 @@ pub fn probe(api: ApiValues) -> Record {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let control = new_group(api.init_bits(InitFlags::CLASS_CONTENT | InitFlags::RESTARTABLE));
     let (init, open_queue) = match &control {
-        Ok(control) => (0, open_queue(control, api)),
+        Ok(control) => (0, open_queue(control, api).err().unwrap_or(0)),
         Err(error) => (*error, 0),
     };
     Record::Probe {
@@ -61,15 +61,16 @@ pub(crate) fn new_group(flags: u32) -> Result<OwnedFd, i64> {
     owned(unsafe { sys!(libc::SYS_fanotify_init, flags, libc::O_RDONLY) })
 }
 
-fn owned(ret: i64) -> Result<OwnedFd, i64> {
+/// The fd that a call has returned, or -errno.
+pub(crate) fn owned(ret: i64) -> Result<OwnedFd, i64> {
     // SAFETY: the kernel has returned this number as a new fd, which nobody else knows.
     if ret < 0 { Err(ret) } else { Ok(unsafe { OwnedFd::from_raw_fd(ret as i32) }) }
 }
 
-fn open_queue(control: &OwnedFd, api: ApiValues) -> i64 {
+/// A queue's fd, or -errno.
+pub(crate) fn open_queue(control: &OwnedFd, api: ApiValues) -> Result<OwnedFd, i64> {
     // SAFETY: the request takes no argument.
-    let ret = unsafe { sys!(libc::SYS_ioctl, control.as_raw_fd(), api.open_queue_ioctl, 0) };
-    owned(ret).map_or_else(|error| error, |_| 0)
+    owned(unsafe { sys!(libc::SYS_ioctl, control.as_raw_fd(), api.open_queue_ioctl, 0) })
 }
 
 /// Makes a classic group and marks a folder that nobody opens: without support for permission

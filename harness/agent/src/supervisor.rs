@@ -14,7 +14,7 @@ use crate::kcov::Buffers;
 use crate::limits::Limits;
 use crate::log::KernelLog;
 use crate::stack::Stack;
-use crate::{init, kmemleak, memcg, mutant, probe, sys, task};
+use crate::{cycle, init, kmemleak, memcg, mutant, probe, sys, task};
 
 /// What PID 1 works with.
 pub struct Supervisor {
@@ -36,7 +36,7 @@ pub struct Supervisor {
 struct Order<'a> {
     supervisor: &'a Supervisor,
     api: ApiValues,
-    program: Vec<u8>,
+    program: &'a [u8],
 }
 
 impl Supervisor {
@@ -76,7 +76,17 @@ impl Supervisor {
             }
             Ok(Job::Run { api: (init_flag, open_queue_ioctl), program }) => {
                 let api = ApiValues { init_flag, open_queue_ioctl };
-                self.run(Order { supervisor: self, api, program })
+                self.run(Order { supervisor: self, api, program: &program })
+            }
+            Ok(Job::Replay { api: (init_flag, open_queue_ioctl), programs }) => {
+                self.replay(ApiValues { init_flag, open_queue_ioctl }, &programs)
+            }
+            Ok(Job::Cycle { api: (init_flag, open_queue_ioctl), times }) => {
+                match cycle::restart(ApiValues { init_flag, open_queue_ioctl }, times) {
+                    Ok(()) => self.record(&Record::Done { count: times }),
+                    Err(error) => self.broken(format!("the cycle: {error:#}")),
+                }
+                Leavings::None
             }
             Ok(Job::Account) => {
                 self.account(self.accounts.settle_objects());
@@ -105,7 +115,7 @@ impl Supervisor {
     /// Has a program run by a process of its own, the coordinator, and waits for its end.
     fn run(&self, order: Order<'_>) -> Leavings {
         if self.region.watch().is_some() {
-            let tasks = Program::decode(&order.program).tasks.len();
+            let tasks = Program::decode(order.program).tasks.len();
             self.accounts.add_files(self.buffers.provide(tasks));
         }
         if let Err(error) = memcg::enter() {
@@ -124,7 +134,7 @@ impl Supervisor {
             Ok(status) if status.exited() => {
                 let leavings = Leavings::from_status(status.exit_status());
                 if leavings == Leavings::None {
-                    self.account(self.accounts.settle(&Program::decode(&order.program)));
+                    self.account(self.accounts.settle(&Program::decode(order.program)));
                 }
                 leavings
             }
@@ -136,6 +146,28 @@ impl Supervisor {
                 Leavings::Tasks
             }
         }
+    }
+
+    fn replay(&self, api: ApiValues, programs: &[Vec<u8>]) -> Leavings {
+        let mark = ARENA.mark();
+        let mut count = 0;
+        for program in programs {
+            self.region.clear_trace();
+            let leavings = self.run(Order { supervisor: self, api, program });
+            if leavings != Leavings::None {
+                self.region.clear_trace();
+                self.record(&Record::Done { count });
+                return leavings;
+            }
+            reap_orphans();
+            self.log.flush();
+            // SAFETY: the program is over, nothing of it is kept, and no process of it is left.
+            unsafe { ARENA.reset(mark) };
+            count += 1;
+        }
+        self.region.clear_trace();
+        self.record(&Record::Done { count });
+        Leavings::None
     }
 
     fn account(&self, accounts: anyhow::Result<Record>) {

@@ -181,6 +181,31 @@ impl Guest {
         self.job(&Job::Run { api: self.api_pair(), program: program.bare().encode() })
     }
 
+    /// Runs programs one after another and tells nothing of them but how many left nothing behind: all,
+    /// or those before the first one that has. The machine has to be given up then.
+    pub fn replay(&mut self, programs: &[Program]) -> Result<usize> {
+        self.programs += programs.len() as u32;
+        let programs = programs.iter().map(|program| program.bare().encode()).collect();
+        self.count(&Job::Replay { api: self.api_pair(), programs })
+    }
+
+    /// Makes the bare calls of a restart so often.
+    pub fn cycle(&mut self, times: u32) -> Result<()> {
+        self.count(&Job::Cycle { api: self.api_pair(), times }).map(drop)
+    }
+
+    fn count(&mut self, job: &Job) -> Result<usize> {
+        let run = self.job(job)?;
+        if let Some(failure) = run.failure {
+            return Err(failure).context("the machine failed meanwhile");
+        }
+        match run.records.context("the answer")?.as_slice() {
+            [Record::Done { count }] => Ok(*count as usize),
+            [Record::Broken { what }] => bail!("{what}"),
+            records => bail!("it was answered with {records:?}"),
+        }
+    }
+
     /// What the programs that have run here have left in the kernel beyond what each was asked for.
     pub fn account(&mut self) -> Result<Vec<Leak>> {
         let run = self.job(&Job::Account)?;

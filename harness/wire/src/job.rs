@@ -25,6 +25,21 @@ pub enum Job {
         /// Its binary form.
         program: Vec<u8>,
     },
+    /// Run programs one after another as [`Job::Run`] does, and keep no trace of them. It ends with the
+    /// first one that leaves something behind.
+    Replay {
+        /// Flag of `fanotify_init` and request of the ioctl.
+        api: Api,
+        /// Their binary forms.
+        programs: Vec<Vec<u8>>,
+    },
+    /// Make the bare calls of a restart, without an executor around them.
+    Cycle {
+        /// Flag of `fanotify_init` and request of the ioctl.
+        api: Api,
+        /// How often.
+        times: u32,
+    },
     /// Tell which live objects there are that were not there at boot.
     Account,
     /// Tell which objects nothing refers to any more.

@@ -156,6 +156,11 @@ pub enum Record {
         /// not look for them.
         objects: Option<String>,
     },
+    /// The answer to [`crate::Job::Replay`] and [`crate::Job::Cycle`].
+    Done {
+        /// How many were done to the end.
+        count: u32,
+    },
     /// The agent could not do its own work; the run says nothing about the kernel.
     Broken {
         /// What was tried on what, and how it failed.

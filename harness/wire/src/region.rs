@@ -18,7 +18,7 @@ use crate::{Job, Record};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"Rfan");
 /// Version of the layout and of what is exchanged.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 const VERSION_AT: usize = 4;
 const JOB_NUMBER_AT: usize = 16;
@@ -255,6 +255,11 @@ impl GuestRegion {
     /// Says that the job of this number is answered: the last thing before the guest stops.
     pub fn answer(&self, number: u64) {
         self.u64_at(ANSWERED_AT).store(number, Ordering::Release);
+    }
+
+    /// Empties the trace.
+    pub fn clear_trace(&self) {
+        self.u64_at(TRACE_LEN_AT).store(0, Ordering::Release);
     }
 
     /// Appends a record to the trace. Any number of processes may do so at once; it allocates

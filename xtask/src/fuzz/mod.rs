@@ -4,9 +4,9 @@
 //! own, which libFuzzer reads and writes; the supervisor copies what is whole into the corpus that
 //! stays, and to the other workers, who take it up (libFuzzer's `-reload`).
 
-mod corpus;
+pub mod corpus;
 mod summary;
-mod worker;
+pub mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,7 +27,7 @@ use summary::Summary;
 use worker::{Order, Said, Worker};
 
 /// The folder of the kernel's source that is always covered.
-const COVERED: &str = "fs/notify";
+pub const COVERED: &str = "fs/notify";
 
 /// How often corpora are brought together, and it is told how it goes.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -87,7 +87,7 @@ fn check_covered(repository: &Path, arguments: &cli::Fuzz) -> Result<()> {
 }
 
 /// Builds the fuzz target, without sanitizer coverage of its own: only the kernel steers it.
-fn build(repository: &Path) -> Result<PathBuf> {
+pub fn build(repository: &Path) -> Result<PathBuf> {
     let output = Command::new(agent::cargo())
         .current_dir(repository)
         .args(["build", "--quiet", "--release", "--package", "refan-fuzz", "--bin", "program"])
@@ -97,6 +97,18 @@ fn build(repository: &Path) -> Result<PathBuf> {
         bail!("the fuzz target does not build:\n{}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(agent::target_folder(repository).join("release/program"))
+}
+
+/// Adds the scenarios to a corpus.
+pub fn add_seeds(corpus: &mut Corpus, repository: &Path) -> Result<()> {
+    for (name, file) in suite::find(&repository.join("scenarios"))? {
+        let scenarios = select::scenarios(repository, &[name])
+            .with_context(|| format!("the seed {}", file.display()))?;
+        for scenario in scenarios {
+            corpus.add(&scenario.program.bare().encode())?;
+        }
+    }
+    Ok(())
 }
 
 struct Campaign<'a> {
@@ -130,13 +142,7 @@ impl<'a> Campaign<'a> {
         let mut corpus = Corpus::open(&folder, &beside)?;
         take_over(&mut corpus, &beside)?;
         if !arguments.no_seeds {
-            for (name, file) in suite::find(&repository.join("scenarios"))? {
-                let scenario = select::scenarios(repository, &[name])
-                    .with_context(|| format!("the seed {}", file.display()))?;
-                scenario
-                    .iter()
-                    .try_for_each(|it| corpus.add(&it.program.bare().encode()).map(drop))?;
-            }
+            add_seeds(&mut corpus, repository)?;
         }
         let prefix = format!("{}-", std::process::id());
         let scratch = tempfile::Builder::new()
@@ -186,6 +192,7 @@ impl<'a> Campaign<'a> {
                 .max(1),
             runs: left.runs.map(|runs| runs.div_ceil(jobs)),
             seconds: left.time.map(|time| time.as_secs().max(1)),
+            ran: None,
         };
         Worker::start(number, &order, corpus.with_extension("log"), said.clone())
     }

@@ -43,6 +43,8 @@ pub struct Order<'a> {
     pub runs: Option<u64>,
     /// How many seconds it goes on, if they are.
     pub seconds: Option<u64>,
+    /// Where it writes down what it has run, if that is asked for.
+    pub ran: Option<&'a Path>,
 }
 
 /// A running worker; dropping it kills and reaps it.
@@ -80,6 +82,9 @@ impl Worker {
         ]);
         if let Some(seconds) = order.seconds {
             command.env("REFAN_SECONDS", seconds.to_string());
+        }
+        if let Some(ran) = order.ran {
+            command.env("REFAN_RAN", ran);
         }
         command
             .env("REFAN_PREPARED", order.prepared)

@@ -244,8 +244,8 @@ impl Driver {
     }
 }
 
-/// A sweep is many runs of one program; here it is one with the branch at the instant.
-fn without_sweep(mut program: Program) -> Program {
+/// A sweep is many runs of one program; to the fuzzer it is one, with the branch at the instant.
+pub fn without_sweep(mut program: Program) -> Program {
     for start in program.steps.iter_mut().filter_map(|step| step.start.as_mut()) {
         if start.at == Offset::Sweep {
             start.at = Offset::Nanoseconds(0);

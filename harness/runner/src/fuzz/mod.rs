@@ -5,6 +5,6 @@ mod driver;
 mod finding;
 mod progress;
 
-pub use driver::{Driver, Feedback, MODEL_COUNTERS};
+pub use driver::{Driver, Feedback, MODEL_COUNTERS, without_sweep};
 pub use finding::{Confirmer, Found, Key};
 pub use progress::{Progress, Shares};

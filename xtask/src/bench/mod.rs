@@ -1,5 +1,9 @@
 //! `bench`: the figures of the project, each beside its limit, both measured in the same run.
 
+mod fuzz;
+
+pub use fuzz::fuzz;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
