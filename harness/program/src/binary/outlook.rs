@@ -287,6 +287,10 @@ impl Outlook {
             add(Close, 1);
             add(Kill, if self.is_held_by_forked() { 4 } else { 1 });
         }
+        if !self.readers.is_empty() {
+            // What else would a reader wait for than the end of its group?
+            add(Close, 3);
+        }
         if waits > 0 || !self.readers.is_empty() {
             add(Signal, usize::from(of_block.is_none()));
         }
