@@ -11,6 +11,7 @@ pub mod mutate;
 mod names;
 mod path;
 mod program;
+pub mod reduce;
 mod rule;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

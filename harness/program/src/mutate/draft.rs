@@ -8,8 +8,8 @@ use crate::valid::{Origin, Role, Scope};
 use crate::{Bind, Block, Fd, Program, Step, Task, Var};
 
 /// Steps with variables and tasks by numbers that stay theirs wherever a step is moved.
-pub(super) struct Draft {
-    pub(super) steps: Vec<Step>,
+pub(crate) struct Draft {
+    pub(crate) steps: Vec<Step>,
     /// What each variable is, by its number.
     roles: Vec<Role>,
     /// How each task comes into being, by its number.
@@ -19,25 +19,25 @@ pub(super) struct Draft {
 impl Draft {
     /// Begins to change a program: expectations and comments, which may not be true of another one,
     /// are left out.
-    pub(super) fn of(program: &Program) -> Self {
+    pub(crate) fn of(program: &Program) -> Self {
         let steps = program.bare().steps;
         let (roles, origins) = made_by(&steps);
         Self { steps, roles, origins }
     }
 
     /// What a variable is.
-    pub(super) fn role(&self, var: Var) -> Option<Role> {
+    pub(crate) fn role(&self, var: Var) -> Option<Role> {
         self.roles.get(usize::from(var.0)).copied()
     }
 
     /// The variables and tasks of these, in the order of their numbers.
-    pub(super) fn vars_of(&self, role: Role) -> Vec<Var> {
+    pub(crate) fn vars_of(&self, role: Role) -> Vec<Var> {
         let all = (0u16..).zip(&self.roles);
         all.filter(|(_, of)| **of == role).map(|(var, _)| Var(var)).collect()
     }
 
     /// Those of the steps before a place.
-    pub(super) fn tasks_before(&self, at: usize, is: impl Fn(Origin) -> bool) -> Vec<Task> {
+    pub(crate) fn tasks_before(&self, at: usize, is: impl Fn(Origin) -> bool) -> Vec<Task> {
         let main = std::iter::once(Task::MAIN);
         let made = self.steps[..at].iter().filter_map(|step| match step.bind {
             Bind::Task(task) => Some(task),
@@ -47,14 +47,14 @@ impl Draft {
     }
 
     /// A number for one more variable.
-    pub(super) fn new_var(&mut self, role: Role) -> Var {
+    pub(crate) fn new_var(&mut self, role: Role) -> Var {
         self.roles.push(role);
         Var((self.roles.len() - 1) as u16)
     }
 
     /// Puts steps of a valid program that begins with `before` behind that beginning: what they
     /// refer to in it keeps its number.
-    pub(super) fn insert_behind(&mut self, before: usize, new: Vec<Step>) {
+    pub(crate) fn insert_behind(&mut self, before: usize, new: Vec<Step>) {
         let (vars, tasks) = made_by(&self.steps[..before]);
         let mut all = self.steps[..before].to_vec();
         all.extend(new.iter().cloned());
@@ -63,7 +63,7 @@ impl Draft {
     }
 
     /// Puts steps of another program at a place; they refer to no step of this one.
-    pub(super) fn insert_foreign(&mut self, at: usize, other: &Self, new: Vec<Step>) {
+    pub(crate) fn insert_foreign(&mut self, at: usize, other: &Self, new: Vec<Step>) {
         // `main` is the same task in all programs.
         self.insert(at, new, (0, 1), &other.roles, &other.origins);
     }
@@ -104,7 +104,7 @@ impl Draft {
     }
 
     /// The program that comes of it.
-    pub(super) fn finish(self) -> Program {
+    pub(crate) fn finish(self) -> Program {
         let mut mend = Mend {
             draft: &self,
             scope: Scope::new(),

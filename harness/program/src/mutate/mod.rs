@@ -3,7 +3,7 @@
 //!
 //! The same program, the same seed: the same mutation.
 
-mod draft;
+pub(crate) mod draft;
 mod events;
 mod fields;
 mod places;
