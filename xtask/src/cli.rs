@@ -59,6 +59,16 @@ pub enum Command {
     #[command(after_help = "Examples:\n  cargo xtask repro target/refan/artifacts/X\n  \
         cargo xtask repro target/refan/artifacts/X --runs 20 --kernel-src ~/linux")]
     Repro(Repro),
+    /// Make the program of a finding as small as it can be
+    ///
+    /// Steps, tasks, blocks, files and arguments are left out or made plain for as long as the finding
+    /// keeps its title or breaks the same rule, each time on a freshly restored machine. What does not
+    /// fail every time is run until one that fails as often would have shown with 95 %. The least program
+    /// so far is always in the finding's folder as `minimized.scn`; at the end it becomes a finding of its
+    /// own. Exit status: 0 it is as small as it gets, 3 the finding does not show.
+    #[command(after_help = "Examples:\n  cargo xtask minimize target/refan/artifacts/X\n  \
+        cargo xtask minimize target/refan/artifacts/X --scn scenarios/regress/what-it-shows.scn")]
+    Minimize(Minimize),
     /// Run the suites against kernels with one seeded bug each
     ///
     /// Prints the kill matrix: each bug with the rules that it breaks and the scenario that sees it
@@ -266,15 +276,12 @@ pub enum Kind {
     Classic,
 }
 
-/// `repro`.
+/// A finding, and where it is run.
 #[derive(Debug, Args)]
-pub struct Repro {
+pub struct Finding {
     /// Folder of the finding
     #[arg(value_name = "ARTIFACT")]
     pub artifact: PathBuf,
-    /// Runs, each on a freshly restored machine
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub runs: u32,
     /// Kernel target [default: the finding's]
     #[arg(long, value_name = "NAME")]
     pub target: Option<String>,
@@ -290,6 +297,28 @@ pub struct Repro {
     /// Use only what the cache holds
     #[arg(long)]
     pub offline: bool,
+}
+
+/// `repro`.
+#[derive(Debug, Args)]
+pub struct Repro {
+    /// The finding.
+    #[command(flatten)]
+    pub finding: Finding,
+    /// Runs, each on a freshly restored machine
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub runs: u32,
+}
+
+/// `minimize`.
+#[derive(Debug, Args)]
+pub struct Minimize {
+    /// The finding.
+    #[command(flatten)]
+    pub finding: Finding,
+    /// Write the least program as a scenario to this file, too
+    #[arg(long, value_name = "FILE")]
+    pub scn: Option<PathBuf>,
 }
 
 /// `fuzz`.

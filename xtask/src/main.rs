@@ -12,8 +12,10 @@ mod cli;
 mod crashes;
 mod doctor_command;
 mod exit;
+mod finding;
 mod fuzz;
 mod kernel_command;
+mod minimize;
 mod mutants;
 mod prepare;
 mod report;
@@ -58,6 +60,7 @@ fn run(cli: &cli::Cli) -> Result<Exit> {
         cli::Command::Bench(cli::Bench::Restore(measure)) => bench::restore(&repository, measure),
         cli::Command::Bench(cli::Bench::Fuzz(measure)) => bench::fuzz(&repository, measure),
         cli::Command::Repro(arguments) => repro::run(&repository, arguments),
+        cli::Command::Minimize(arguments) => minimize::run(&repository, arguments),
         cli::Command::Bench(cli::Bench::Crashes(arguments)) => crashes::run(&repository, arguments),
         cli::Command::Mutants(arguments) => mutants::run(&repository, arguments),
         cli::Command::Rules(arguments) => rules::run(&repository, arguments),

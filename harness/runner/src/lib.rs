@@ -9,6 +9,7 @@ pub mod guest;
 pub mod judge;
 pub mod kernel_log;
 mod kmemleak;
+pub mod minimize;
 pub mod pool;
 pub mod prepared;
 pub mod random;

@@ -47,7 +47,12 @@ pub(super) fn calls(program: &Program) -> Vec<Program> {
         }
         for (which, fd) in step.call.fds().enumerate() {
             let Fd::Var(Var(var)) = fd else { continue };
-            for earlier in 0..var {
+            // A number that was given out anew goes by its new name.
+            let is_open = |var: &u16| {
+                let close = Call::Close { fd: Fd::Var(Var(*var)) };
+                !program.steps[..at].iter().any(|step| step.call == close)
+            };
+            for earlier in (0..var).filter(is_open) {
                 candidates.push(changed(program, |steps| {
                     if let Some(fd) = steps[at].call.fds_mut().nth(which) {
                         *fd = Fd::Var(Var(earlier));

@@ -146,7 +146,7 @@ impl Confirmer {
 /// The program with one of its starts moved, the smallest moves first. Time passes otherwise where
 /// all tasks are watched, so the instruction at which a branch preempted another is another offset
 /// away.
-fn moved(program: &Program) -> impl Iterator<Item = Program> + '_ {
+pub(crate) fn moved(program: &Program) -> impl Iterator<Item = Program> + '_ {
     let moves = (1..=AROUND / STEP).flat_map(|n| [i64::from(n * STEP), -i64::from(n * STEP)]);
     let started = |step: &usize| program.steps[*step].start.is_some();
     let steps: Vec<usize> = (0..program.steps.len()).filter(started).collect();

@@ -6,5 +6,6 @@ mod finding;
 mod progress;
 
 pub use driver::{Driver, Feedback, MODEL_COUNTERS, without_sweep};
+pub(crate) use finding::moved;
 pub use finding::{Confirmer, Found, Key};
 pub use progress::{Progress, Shares};

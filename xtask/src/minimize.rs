@@ -1,0 +1,112 @@
+//! `minimize`: a finding by the least program.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use refan_program::Program;
+use refan_runner::artifact;
+use refan_runner::minimize::{Minimizer, Rate};
+use refan_runner::run::Worker;
+use refan_runner::suite::Scenario;
+use xtask::kernel::Progress as _;
+
+use crate::cli::Minimize;
+use crate::exit::Exit;
+use crate::finding::Finding;
+use crate::report::seconds;
+use crate::steps::Steps;
+
+/// The least program so far, in the folder of the finding.
+const LEAST: &str = "minimized.scn";
+
+/// Makes the finding's program as small as it can be, and keeps that as a finding.
+pub fn run(repository: &Path, arguments: &Minimize) -> Result<Exit> {
+    let steps = Steps::new();
+    let finding = Finding::open(repository, &arguments.finding, &steps)?;
+    steps.done();
+    finding.tell();
+    let begun = Instant::now();
+    let title = &finding.found.title;
+    let least_file = arguments.finding.artifact.join(LEAST);
+    let before = finding.program.steps.len();
+
+    steps.phase("run the finding");
+    let mut minimizer = Minimizer::start(finding.prepared(), finding.reference(), title)?;
+    let rate = minimizer.rate(&finding.program);
+    steps.done();
+    say!("  before   {before} steps, fails in {}", of(rate));
+    if rate.0 == 0 {
+        say!("  verdict  no: the finding does not show here");
+        return Ok(Exit::NoVerdict);
+    }
+    steps.phase("minimize");
+    let header = finding.program.header.clone();
+    let least = minimizer.reduce(&finding.program, rate, |program, runs| {
+        steps.at(&format!("{before} -> {} steps, {runs} runs", program.steps.len()));
+        write(&least_file, &with_header(program, &header))
+    })?;
+    steps.phase("run what is left");
+    let after = minimizer.rate(&least);
+    let runs = minimizer.runs();
+    drop(minimizer);
+    steps.done();
+
+    let least = with_header(&least, &header);
+    write(&least_file, &least)?;
+    if let Some(file) = &arguments.scn {
+        write(file, &least)?;
+    }
+    let kept = keep(&finding, &arguments.finding.artifact, &least, after)?;
+    say!("  after    {} steps, fails in {}", least.steps.len(), of(after));
+    say!("  took     {runs} runs, {}", seconds(begun.elapsed()));
+    say!("  kept in  {}", kept.display());
+    say!("");
+    say!("{}", least.to_string().trim_end());
+    Ok(Exit::Held)
+}
+
+fn of((found, runs): Rate) -> String {
+    format!("{found} of {runs} runs")
+}
+
+fn with_header(program: &Program, header: &[String]) -> Program {
+    Program { header: header.to_vec(), ..program.clone() }
+}
+
+/// Writes a scenario; it is there whole or not at all.
+fn write(file: &Path, program: &Program) -> Result<()> {
+    let doing = || format!("cannot write {}", file.display());
+    let folder = match file.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let mut new = tempfile::NamedTempFile::new_in(folder).with_context(doing)?;
+    write!(new, "{program}").and_then(|()| new.as_file().sync_data()).with_context(doing)?;
+    new.persist(file).map_err(|error| error.error).with_context(doing)?;
+    Ok(())
+}
+
+/// The least program as a finding beside the one that it was made of.
+fn keep(
+    finding: &Finding,
+    artifact: &Path,
+    least: &Program,
+    rate: Rate,
+) -> Result<std::path::PathBuf> {
+    let name = format!("{} minimized", finding.found.scenario);
+    let scenario = Scenario { name, program: least.clone() };
+    let mut worker = Worker::start(finding.prepared(), finding.reference())?;
+    // One that does not always fail is run until it does.
+    for _ in 0..=rate.1 * 5 {
+        let mut outcome = worker.run_once(&scenario);
+        if outcome.verdict.title().as_deref() == Some(finding.found.title.as_str()) {
+            outcome.repeated = Some(rate);
+            let artifact = artifact.canonicalize().context("the finding's folder")?;
+            let parent = artifact.parent().context("the finding's folder has none above it")?;
+            return Ok(artifact::write(parent, finding.prepared(), finding.reference(), &outcome)?);
+        }
+    }
+    bail!("the least program, {LEAST} in {}, has not failed again", artifact.display())
+}
