@@ -47,15 +47,12 @@ pub(super) fn calls(program: &Program) -> Vec<Program> {
         }
         for (which, fd) in step.call.fds().enumerate() {
             let Fd::Var(Var(var)) = fd else { continue };
-            // A number that was given out anew goes by its new name.
-            let is_open = |var: &u16| {
-                let close = Call::Close { fd: Fd::Var(Var(*var)) };
-                !program.steps[..at].iter().any(|step| step.call == close)
-            };
-            for earlier in (0..var).filter(is_open) {
+            let end = if is_closed(program, at, fd) { program.vars.len() as u16 } else { var };
+            let others = (0..end).map(|var| Fd::Var(Var(var)));
+            for other in others.filter(|other| !is_closed(program, at, *other)) {
                 candidates.push(changed(program, |steps| {
                     if let Some(fd) = steps[at].call.fds_mut().nth(which) {
-                        *fd = Fd::Var(Var(earlier));
+                        *fd = other;
                     }
                 }));
             }
@@ -75,6 +72,20 @@ pub(super) fn calls(program: &Program) -> Vec<Program> {
         }
     }
     candidates
+}
+
+/// Whether the task of a step has closed an fd before: its number may stand for another one by then, which
+/// has a name of its own.
+fn is_closed(program: &Program, at: usize, fd: Fd) -> bool {
+    let task = program.steps[at].task;
+    let close = Call::Close { fd };
+    program.steps[..at].iter().any(|step| step.task == task && step.call == close)
+}
+
+/// How often an fd is named that is closed.
+pub(super) fn closed_fds(program: &Program) -> usize {
+    let steps = program.steps.iter().enumerate();
+    steps.map(|(at, step)| step.call.fds().filter(|fd| is_closed(program, at, *fd)).count()).sum()
 }
 
 /// One file in the place of another, wherever it is named.
@@ -140,9 +151,11 @@ fn with<T>(call: &Call, values: impl IntoIterator<Item = T>, set: fn(&mut Call, 
     made.collect()
 }
 
-/// In how many ways a call can be plainer.
+/// In how many ways a call can be plainer, its file included.
 pub(super) fn ways(call: &Call) -> usize {
-    plainer(call.innermost()).len()
+    let path = path_of(call)
+        .map_or(0, |path| usize::from(path.kind != PathKind::File) + usize::from(path.index != 0));
+    plainer(call.innermost()).len() + path
 }
 
 /// The call with one argument plainer.
