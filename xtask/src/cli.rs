@@ -207,6 +207,10 @@ pub struct Test {
     /// Install what the host lacks before anything else
     #[arg(long)]
     pub install_deps: bool,
+    /// End with a status for `git bisect run`: 125, which skips the commit, where its kernel does not build
+    /// or boot or has no verdict for another reason; 128, which stops, where the call or the host is wrong
+    #[arg(long)]
+    pub bisect: bool,
     /// Test a kernel with a seeded bug: a name in kernel-configs/mutants/mutants.toml
     #[arg(long, value_name = "NAME", conflicts_with_all = ["series", "bzimage"])]
     pub mutant: Option<String>,

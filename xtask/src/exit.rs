@@ -1,7 +1,5 @@
 //! How a command ends.
 
-use std::process::ExitCode;
-
 /// The exit statuses, the same for every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -25,11 +23,15 @@ impl Exit {
             Exit::NoVerdict => 3,
         }
     }
-}
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit.status())
+    /// The status that `git bisect run` takes (`git-bisect(1)`): 125 skips a commit of which nothing can
+    /// be said, and from 128 on the bisection stops, since the call or the host is wrong for every one.
+    pub fn bisect_status(self) -> u8 {
+        match self {
+            Exit::Held | Exit::Broken => self.status(),
+            Exit::NoVerdict => 125,
+            Exit::Usage => 128,
+        }
     }
 }
 
@@ -48,4 +50,16 @@ impl std::error::Error for UsageError {}
 /// A usage error as [`anyhow::Error`].
 pub fn usage(message: impl Into<String>) -> anyhow::Error {
     UsageError(message.into()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bisection_skips_what_says_nothing_and_stops_at_what_is_no_commit_s_fault() {
+        let all = [Exit::Held, Exit::Broken, Exit::Usage, Exit::NoVerdict];
+        assert_eq!(all.map(Exit::status), [0, 1, 2, 3]);
+        assert_eq!(all.map(Exit::bisect_status), [0, 1, 128, 125]);
+    }
 }

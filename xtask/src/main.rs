@@ -46,7 +46,10 @@ fn main() -> ExitCode {
         }
         exit_of(&error)
     });
-    exit.into()
+    ExitCode::from(match &cli.command {
+        cli::Command::Test(arguments) if arguments.bisect => exit.bisect_status(),
+        _ => exit.status(),
+    })
 }
 
 fn run(cli: &cli::Cli) -> Result<Exit> {
