@@ -61,7 +61,8 @@ fn reproduce(artifact: &Artifact, folder: &Path) -> String {
     let folder = quoted(&folder.to_string_lossy());
     let mut text = format!(
         "To run it again, in a checkout of Refan; status 1 says that it happened, 0 that it did not:\n\n    \
-         cargo xtask repro {folder}\n"
+         cargo xtask repro {folder}\n\n\
+         To make its program as small as it can be:\n\n    cargo xtask minimize {folder}\n"
     );
     if artifact.mutant.is_none() && artifact.against.is_none() {
         let options: Vec<String> = artifact.options.iter().map(|word| quoted(word)).collect();
