@@ -50,6 +50,8 @@ pub struct Ended {
     pub status: ExitStatus,
     /// The last lines that it wrote to either stream.
     pub tail: Vec<String>,
+    /// Where it said what is wrong.
+    pub errors: Vec<String>,
 }
 
 impl Guarded {
@@ -94,10 +96,12 @@ impl Guarded {
         });
         let end = Instant::now() + self.limit;
         let mut tail = VecDeque::with_capacity(TAIL);
+        let mut errors = Errors::default();
         loop {
             match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(text) => {
                     line(&text);
+                    errors.see(&text);
                     if tail.len() == TAIL {
                         tail.pop_front();
                     }
@@ -115,7 +119,7 @@ impl Guarded {
         }
         let _ = reader.join();
         let status = group.0.wait().map_err(|e| Error::start(&self.what, &e))?;
-        Ok(Ended { status, tail: tail.into() })
+        Ok(Ended { status, tail: tail.into(), errors: errors.lines })
     }
 
     /// Runs it to its end, with every line also written to the file `log`, and makes an error of a failure: one that
@@ -146,7 +150,32 @@ impl Ended {
         if self.tail.iter().any(|line| line.contains("No space left on device")) {
             return Err(cache::Error::Full(place.to_owned()).into());
         }
-        Err(Error::NoKernel(format!("{what} failed ({}):\n{}", self.status, self.tail.join("\n"))))
+        // What runs beside the one that failed goes on, and what it says stands behind the cause.
+        let told = if self.errors.is_empty() { &self.tail } else { &self.errors };
+        Err(Error::NoKernel(format!("{what} failed ({}):\n{}", self.status, told.join("\n"))))
+    }
+}
+
+/// The lines by which compilers and linkers say what is wrong, with the few behind each that show where.
+#[derive(Default)]
+struct Errors {
+    lines: Vec<String>,
+    behind: usize,
+}
+
+impl Errors {
+    /// How many lines belong to one.
+    const EACH: usize = 3;
+
+    fn see(&mut self, line: &str) {
+        let marks = [": error: ", ": fatal error: ", "ERROR: ", "undefined reference to"];
+        if marks.iter().any(|mark| line.contains(mark)) {
+            self.behind = Self::EACH;
+        }
+        if self.behind > 0 && self.lines.len() < TAIL {
+            self.lines.push(line.to_owned());
+        }
+        self.behind = self.behind.saturating_sub(1);
     }
 }
 
@@ -183,6 +212,18 @@ mod tests {
         assert_eq!(ended.status.code(), Some(3));
         let error = ended.check("it", Path::new("/")).unwrap_err().to_string();
         assert!(error.contains("it failed") && error.contains("a b c"), "{error}");
+    }
+
+    #[test]
+    fn the_cause_is_told_however_much_comes_behind_it() {
+        let script = "echo '  CC a.o'; echo 'b.c:7:1: error: unknown type name `x`'; \
+                      echo '    7 | x y;'; echo '      | ^'; seq 1000; exit 2";
+        let ended = guarded(script, &[]).run(|_| ()).unwrap();
+        let error = ended.check("it", Path::new("/")).unwrap_err().to_string();
+        assert!(
+            error.ends_with("\nb.c:7:1: error: unknown type name `x`\n    7 | x y;\n      | ^"),
+            "{error}"
+        );
     }
 
     #[test]
