@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,6 +44,21 @@ pub enum Command {
         mut_arg("target", |target| target.default_value("kasan"))
     )]
     Fuzz(Fuzz),
+    /// Run a program of your own in the guest, a test in C for instance
+    ///
+    /// The program's file is copied into the guest and run there as root, on a machine of its own. Where
+    /// it starts, /work, is a tmpfs, as is /tmp; /proc, /sys and /dev are mounted as far as the kernel has
+    /// them. It has to be linked statically (`cc -static`). Input, output and errors are passed through as
+    /// they come. Time in the guest is that of its instructions on the machine `deterministic`: there a
+    /// sleep takes no time unless the program may wait for input.
+    ///
+    /// Exit status: the program's own, 128 + N if signal N ended it, 126 if it cannot be executed and 127
+    /// if it is not there; but 1 whatever it says if the kernel reported something, 2 usage or the host
+    /// lacks something, 3 the program does not end or the machine failed. Standard error tells which.
+    #[command(after_help = "Examples:\n  cargo xtask exec -- ./my-test -v\n  \
+        cargo xtask exec --kernel-src ~/linux --target kasan -- ./fanotify01\n  \
+        cargo xtask exec --busybox /bin/busybox -- sh -c 'uname -r; dmesg | tail'")]
+    Exec(Exec),
     /// The kernels under test and the cache
     #[command(subcommand)]
     Kernel(Kernel),
@@ -358,6 +374,29 @@ pub struct Fuzz {
     /// The kernel and its machine.
     #[command(flatten)]
     pub machine: Machine,
+}
+
+/// `exec`.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// The kernel and its machine.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Run it on a kernel with a seeded bug: a name in kernel-configs/mutants/mutants.toml
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["series", "bzimage"])]
+    pub mutant: Option<String>,
+    /// Copy a file or a folder to where the program starts, too
+    #[arg(long, value_name = "PATH")]
+    pub copy: Vec<PathBuf>,
+    /// A static busybox, whose commands the guest then has: for scripts
+    #[arg(long, value_name = "FILE")]
+    pub busybox: Option<PathBuf>,
+    /// How long the program may run, by the guest's clock and by the host's
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub timeout: Duration,
+    /// The program, a file of this host or a command of busybox, and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
 }
 
 /// `mutants`.

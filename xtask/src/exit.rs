@@ -11,6 +11,8 @@ pub enum Exit {
     Usage,
     /// No verdict: the machine would not start, the build failed.
     NoVerdict,
+    /// A command in the guest ended so.
+    Command(u8),
 }
 
 impl Exit {
@@ -21,6 +23,7 @@ impl Exit {
             Exit::Broken => 1,
             Exit::Usage => 2,
             Exit::NoVerdict => 3,
+            Exit::Command(status) => status,
         }
     }
 

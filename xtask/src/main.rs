@@ -11,6 +11,7 @@ mod ci;
 mod cli;
 mod crashes;
 mod doctor_command;
+mod exec;
 mod exit;
 mod finding;
 mod fuzz;
@@ -31,6 +32,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use refan_runner::artifact;
+use refan_runner::exec::{BinaryError, FilesError};
 use xtask::kernel;
 
 use exit::{Exit, UsageError};
@@ -57,6 +59,7 @@ fn run(cli: &cli::Cli) -> Result<Exit> {
     match &cli.command {
         cli::Command::Test(arguments) => test::run(&repository, arguments),
         cli::Command::Fuzz(arguments) => fuzz::run(&repository, arguments),
+        cli::Command::Exec(arguments) => exec::run(&repository, arguments),
         cli::Command::Kernel(command) => kernel_command::run(&repository, command),
         cli::Command::Doctor(arguments) => doctor_command::run(&repository, arguments),
         cli::Command::Bench(cli::Bench::Boot(measure)) => bench::boot(&repository, measure),
@@ -98,6 +101,8 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         || error.is::<refan_vm::QemuError>()
         || error.is::<refan_vm::AccelError>()
         || error.is::<refan_vm::ProfileError>()
+        || error.is::<BinaryError>()
+        || error.is::<FilesError>()
         || matches!(
             error.downcast_ref(),
             Some(artifact::Error::NoArtifact { .. } | artifact::Error::Full(_))

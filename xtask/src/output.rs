@@ -14,7 +14,17 @@ macro_rules! say {
 /// verdict to tell, and the process ends; what it started dies with it.
 pub fn line(arguments: Arguments) {
     let mut out = io::stdout().lock();
-    let Err(error) = out.write_fmt(arguments).and_then(|()| out.write_all(b"\n")) else { return };
+    give_up_on_failure(out.write_fmt(arguments).and_then(|()| out.write_all(b"\n")));
+}
+
+/// Prints bytes as they are, at once; as [`line`] does where they cannot be.
+pub fn bytes(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    give_up_on_failure(out.write_all(bytes).and_then(|()| out.flush()));
+}
+
+fn give_up_on_failure(written: io::Result<()>) {
+    let Err(error) = written else { return };
     if error.kind() != ErrorKind::BrokenPipe {
         eprintln!("error: cannot write to standard output: {error}");
     }

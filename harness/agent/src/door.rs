@@ -1,6 +1,7 @@
 //! The way to the host: the shared region and the doorbell.
 
 use std::fs::{self, OpenOptions};
+use std::io;
 
 use anyhow::{Context, Result};
 use refan_wire::{GATE_PORT, GuestRegion, RING_PORT};
@@ -14,15 +15,9 @@ const MEMORY: &str = "/dev/mem";
 pub struct Doorbell(());
 
 impl Doorbell {
-    /// Asks for the right to use the ports (`ioperm(2)`).
+    /// Asks for the right to use the ports.
     pub fn open() -> Result<Self> {
-        for port in [RING_PORT, GATE_PORT] {
-            // SAFETY: changes only which ports the process may use.
-            if unsafe { libc::ioperm(port.into(), 1, 1) } != 0 {
-                let error = std::io::Error::last_os_error();
-                return Err(error).context(format!("asking for I/O port {port:#x}"));
-            }
-        }
+        permit(true).context("asking for the doorbell's I/O ports")?;
         Ok(Self(()))
     }
 
@@ -34,6 +29,22 @@ impl Doorbell {
             unsafe { std::arch::asm!("out dx, al", in("dx") port, in("al") 1u8) };
         }
     }
+}
+
+/// Gives up the right to use the ports, which outlives `execve(2)`.
+pub fn close() -> io::Result<()> {
+    permit(false)
+}
+
+/// Sets the right to use the ports (`ioperm(2)`).
+fn permit(on: bool) -> io::Result<()> {
+    for port in [RING_PORT, GATE_PORT] {
+        // SAFETY: changes only which ports the process may use.
+        if unsafe { libc::ioperm(port.into(), 1, on.into()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 /// Maps the region that the host shares: memory at the physical address that the kernel's command

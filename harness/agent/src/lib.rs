@@ -5,6 +5,7 @@ pub mod arena;
 pub mod calls;
 mod cycle;
 pub mod door;
+pub mod exec;
 pub mod executor;
 pub mod ext4;
 pub mod faults;

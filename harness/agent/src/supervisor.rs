@@ -14,7 +14,7 @@ use crate::kcov::Buffers;
 use crate::limits::Limits;
 use crate::log::KernelLog;
 use crate::stack::Stack;
-use crate::{cycle, init, kmemleak, memcg, mutant, probe, sys, task};
+use crate::{cycle, exec, init, kmemleak, memcg, mutant, probe, sys, task};
 
 /// What PID 1 works with.
 pub struct Supervisor {
@@ -53,8 +53,9 @@ impl Supervisor {
             let leavings = self.answer_job();
             reap_orphans();
             self.log.flush();
-            answered = number;
-            self.region.answer(number);
+            // A command's job is followed by others before it is over.
+            answered = self.region.job_number();
+            self.region.answer(answered);
             if leavings == Leavings::None {
                 // SAFETY: the job is done, nothing of it is kept, and no process of it is left.
                 unsafe { ARENA.reset(mark) };
@@ -65,9 +66,7 @@ impl Supervisor {
     fn answer_job(&self) -> Leavings {
         match self.region.job() {
             Ok(Job::SetMutant { switch }) => {
-                if let Err(error) = mutant::set(switch) {
-                    self.broken(format!("{error:#}"));
-                }
+                self.attempt(mutant::set(switch));
                 Leavings::None
             }
             Ok(Job::Probe { api: (init_flag, open_queue_ioctl) }) => {
@@ -105,10 +104,35 @@ impl Supervisor {
                 }
                 Leavings::None
             }
+            Ok(Job::Furnish) => {
+                self.attempt(exec::furnish());
+                Leavings::None
+            }
+            Ok(Job::Place { files }) => {
+                self.attempt(exec::place(self.region, &files));
+                Leavings::None
+            }
+            Ok(Job::Exec(command)) => {
+                match exec::run(self.region, &self.doorbell, &command) {
+                    Record::Broken { what } => self.broken(what),
+                    end => self.record(&end),
+                }
+                Leavings::None
+            }
+            Ok(Job::GoOn { .. }) => {
+                self.broken("no command runs that could go on".to_owned());
+                Leavings::None
+            }
             Err(error) => {
                 self.broken(error.to_string());
                 Leavings::None
             }
+        }
+    }
+
+    fn attempt(&self, outcome: anyhow::Result<()>) {
+        if let Err(error) = outcome {
+            self.broken(format!("{error:#}"));
         }
     }
 

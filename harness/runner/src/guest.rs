@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use refan_abi::{ApiValues, Errno};
 use refan_program::{Facility, Program};
 use refan_vm::{Machine, MachineError, SharedMemory};
-use refan_wire::{COUNTERS, Job, Leak, Record, RegionError};
+use refan_wire::{COUNTERS, Job, Leak, Placed, Record, RegionError};
 
 use crate::prepared::{Declared, Prepared};
 
@@ -88,15 +88,7 @@ impl Guest {
 
     /// Has the kernel be the mutant of this number from now on.
     fn set_mutant(&mut self, switch: u32) -> Result<()> {
-        let run = self.job(&Job::SetMutant { switch })?;
-        if let Some(failure) = run.failure {
-            return Err(failure).context("the machine failed while its mutant was set");
-        }
-        match run.records.context("the answer to the mutant's number")?.as_slice() {
-            [] => Ok(()),
-            [Record::Broken { what }] => bail!("{what}"),
-            records => bail!("the mutant's number was answered with {records:?}"),
-        }
+        self.done(&Job::SetMutant { switch }).context("setting the kernel's mutant")
     }
 
     /// Whether it has done anything since it was started.
@@ -233,11 +225,45 @@ impl Guest {
         }
     }
 
+    /// Makes the file systems that a command finds.
+    pub(crate) fn furnish(&mut self) -> Result<()> {
+        self.done(&Job::Furnish).context("making file systems in the guest")
+    }
+
+    /// Puts files there; the bytes of regular ones are given one behind the other.
+    pub(crate) fn place(&mut self, files: Vec<Placed>, bytes: &[u8]) -> Result<()> {
+        refan_wire::attach(self.machine.shared(), bytes)?;
+        self.done(&Job::Place { files })
+    }
+
+    /// How many bytes go with a job.
+    pub(crate) fn attachable(&self) -> usize {
+        refan_wire::attachable(self.machine.shared())
+    }
+
+    /// Has a job done that is answered with nothing.
+    fn done(&mut self, job: &Job) -> Result<()> {
+        let run = self.job(job)?;
+        if let Some(failure) = run.failure {
+            return Err(failure).context("the machine failed meanwhile");
+        }
+        match run.records.context("the answer")?.as_slice() {
+            [] => Ok(()),
+            [Record::Broken { what }] => bail!("{what}"),
+            records => bail!("it was answered with {records:?}"),
+        }
+    }
+
     fn api_pair(&self) -> (u32, u32) {
         (self.api.init_flag, self.api.open_queue_ioctl)
     }
 
     fn job(&mut self, job: &Job) -> Result<Run> {
+        self.job_by(job, Instant::now() + self.patience)
+    }
+
+    /// Has a job done by the deadline.
+    pub(crate) fn job_by(&mut self, job: &Job, deadline: Instant) -> Result<Run> {
         self.jobs += 1;
         refan_wire::put_job(self.machine.shared(), self.jobs, job)
             .context("cannot hand over a job")?;
@@ -245,7 +271,7 @@ impl Guest {
         let failure = self
             .machine
             .open_gate()
-            .and_then(|()| self.machine.wait_ring(Instant::now() + self.patience))
+            .and_then(|()| self.machine.wait_ring(deadline))
             .err();
         self.waited = begun.elapsed();
         let shared = self.machine.shared();

@@ -152,6 +152,14 @@ impl Prepared {
         self.debug_image().map(|file| Symbols::read(&file, sources)).transpose()
     }
 
+    /// The same; where they cannot be read, says so and goes on without.
+    pub(crate) fn symbols_if_readable(&self) -> Option<Symbols> {
+        self.symbols().unwrap_or_else(|error| {
+            eprintln!("note: reports stay without lines of the source: {error:#}");
+            None
+        })
+    }
+
     /// What QEMU is started with.
     pub fn spec(&self) -> Result<MachineSpec> {
         Ok(MachineSpec {

@@ -255,13 +255,7 @@ impl<'a> Worker<'a> {
 
     /// Puts the lines of the kernel's source to its frames.
     fn add_lines(&self, report: &mut Report) {
-        let symbols = self.symbols.get_or_init(|| match self.prepared.symbols() {
-            Ok(symbols) => symbols,
-            Err(error) => {
-                eprintln!("note: reports stay without lines of the source: {error:#}");
-                None
-            }
-        });
+        let symbols = self.symbols.get_or_init(|| self.prepared.symbols_if_readable());
         report.symbolized = symbols.as_ref().map(|symbols| symbols.annotate(&report.text));
     }
 
@@ -381,7 +375,7 @@ pub(crate) fn verdict(
 }
 
 /// The trace, or the verdict on a run that needs none.
-fn trace_of(run: Run) -> Result<Vec<Record>, Verdict> {
+pub(crate) fn trace_of(run: Run) -> Result<Vec<Record>, Verdict> {
     if let Some(report) = kernel_log::first_report(&run.console) {
         return Err(Verdict::Report(report));
     }

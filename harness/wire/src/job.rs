@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Command, Input, Placed};
+
 /// The feature's numbers, `refan_abi::ApiValues` on its way into the guest.
 type Api = (u32, u32);
 
@@ -46,4 +48,19 @@ pub enum Job {
     FindUnreferenced,
     /// Shut the machine down in good order.
     PowerOff,
+    /// Make the file systems that a command finds.
+    Furnish,
+    /// Put files there. The bytes of regular files are attached ([`crate::attach`]).
+    Place {
+        /// Which, each after the folder that it is in.
+        files: Vec<Placed>,
+    },
+    /// Run a command. It is answered when the command has written something, when it can be given
+    /// something to read, and when it has ended.
+    Exec(Command),
+    /// Let the command go on; answered as [`Job::Exec`].
+    GoOn {
+        /// What it is given to read.
+        input: Input,
+    },
 }

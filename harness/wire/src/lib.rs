@@ -4,17 +4,19 @@
 //! Neither side trusts a length or an offset of the other: everything is checked against the
 //! region's size. Nothing here makes a system call.
 
+mod command;
 mod coverage;
 mod door;
 mod job;
 mod record;
 mod region;
 
+pub use command::{Command, CommandEnd, Input, Node, Placed, Stream};
 pub use coverage::{COUNTERS, PlacesError, Watch, places_passed, take_counters, watch};
 pub use door::{GATE_PORT, RING_PORT};
 pub use job::Job;
 pub use record::{Data, FileId, Leak, Record, Skip, TaskEnd};
 pub use region::{
-    GuestRegion, JobError, Region, RegionError, TraceFull, check_answered, decode_trace, format,
+    GuestRegion, JobError, Region, RegionError, TraceFull, attach, attachable, check_answered, decode_trace, format,
     put_job, take_trace,
 };

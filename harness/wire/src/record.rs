@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{CommandEnd, Stream};
+
 /// A file as `stat(2)` tells it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileId {
@@ -165,6 +167,25 @@ pub enum Record {
     Broken {
         /// What was tried on what, and how it failed.
         what: String,
+    },
+    /// A command has written.
+    Wrote {
+        /// Where.
+        stream: Stream,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// A command has not ended and waits for [`crate::Job::GoOn`]: the end of an answer.
+    Paused {
+        /// It has read all that it was given, and may be given more.
+        takes_input: bool,
+        /// Nothing runs.
+        idle: bool,
+    },
+    /// A command is over: the end of an answer.
+    Over {
+        /// How.
+        end: CommandEnd,
     },
 }
 

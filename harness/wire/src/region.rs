@@ -9,6 +9,8 @@
 //! 512 KiB  coverage, see [`crate::coverage`]
 //! 1 MiB    the trace, to the end
 //! ```
+//! Until the guest has written its first record, what is attached to the job lies in place of the trace.
+//!
 //! A record is a header of 8 bytes (length, mark) and a postcard value, padded to 8. The mark is
 //! stored last: a record without it was being written when the guest died.
 
@@ -18,7 +20,7 @@ use crate::{Job, Record};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"Rfan");
 /// Version of the layout and of what is exchanged.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 const VERSION_AT: usize = 4;
 const JOB_NUMBER_AT: usize = 16;
@@ -56,6 +58,14 @@ pub enum RegionError {
         /// Bytes of the job.
         len: usize,
         /// Bytes there are.
+        limit: usize,
+    },
+    /// What is attached to the job is longer than its place.
+    #[error("{len} bytes beside a job are more than the {limit} that the shared region has for them")]
+    AttachedTooLong {
+        /// Bytes there should be.
+        len: usize,
+        /// Bytes there can be.
         limit: usize,
     },
     /// The job cannot be put into bytes.
@@ -108,6 +118,21 @@ pub fn put_job(region: &dyn Region, number: u64, job: &Job) -> Result<(), Region
     Ok(())
 }
 
+/// How many bytes can be attached to a job.
+pub fn attachable(region: &dyn Region) -> usize {
+    region.len().saturating_sub(TRACE_AT)
+}
+
+/// Attaches bytes to the job that the region holds, while the guest is stopped.
+pub fn attach(region: &dyn Region, bytes: &[u8]) -> Result<(), RegionError> {
+    let (len, limit) = (bytes.len(), attachable(region));
+    if len > limit {
+        return Err(RegionError::AttachedTooLong { len, limit });
+    }
+    region.store(TRACE_AT, bytes);
+    Ok(())
+}
+
 /// Whether the guest has answered the job of this number.
 pub fn check_answered(region: &dyn Region, asked: u64) -> Result<(), RegionError> {
     let answered = load_u64(region, ANSWERED_AT);
@@ -117,7 +142,7 @@ pub fn check_answered(region: &dyn Region, asked: u64) -> Result<(), RegionError
 /// Copies the trace out, as far as the guest has written it.
 pub fn take_trace(region: &dyn Region) -> Result<Vec<u8>, RegionError> {
     let len = load_u64(region, TRACE_LEN_AT);
-    let limit = region.len().saturating_sub(TRACE_AT);
+    let limit = attachable(region);
     if len > limit as u64 {
         return Err(RegionError::TraceTooLong { len, limit });
     }
@@ -252,6 +277,19 @@ impl GuestRegion {
         postcard::from_bytes(&bytes).map_err(|_| JobError::Malformed { len })
     }
 
+    /// Copies out what is attached to the job, from byte `at` of it on. Good for as long as no record is
+    /// written.
+    pub fn attached(&self, at: usize, into: &mut [u8]) -> Result<(), JobError> {
+        let end = at.checked_add(into.len()).filter(|end| *end <= self.len - TRACE_AT);
+        if end.is_none() {
+            return Err(JobError::Malformed { len: into.len() as u64 });
+        }
+        // SAFETY: the range lies inside the region (checked above); the host writes it only while
+        // the guest is stopped, and no record is being written.
+        unsafe { self.base.add(TRACE_AT + at).copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) };
+        Ok(())
+    }
+
     /// Says that the job of this number is answered: the last thing before the guest stops.
     pub fn answer(&self, number: u64) {
         self.u64_at(ANSWERED_AT).store(number, Ordering::Release);
@@ -350,6 +388,26 @@ pub(crate) mod tests {
         assert_eq!(check_answered(&memory, 1), Ok(()));
         let trace = decode_trace(&take_trace(&memory).expect("a trace")).expect("records");
         assert_eq!(trace, (0..9).map(exit).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_attached_comes_along() {
+        let memory = Memory::new();
+        format(&memory);
+        put_job(&memory, 1, &Job::PowerOff).expect("fits");
+        let bytes: Vec<u8> = (0..4096).map(|n| n as u8).collect();
+        attach(&memory, &bytes).expect("fits");
+        assert!(matches!(
+            attach(&memory, &[0; 4097]),
+            Err(RegionError::AttachedTooLong { len: 4097, limit: 4096 })
+        ));
+        let guest = memory.guest();
+        let mut into = [0; 100];
+        guest.attached(1000, &mut into).expect("inside");
+        assert_eq!(into, bytes[1000..1100]);
+        assert!(guest.attached(3997, &mut into).is_err());
+        assert!(guest.attached(usize::MAX, &mut into).is_err());
+        assert!(decode_trace(&take_trace(&memory).expect("a trace")).expect("none").is_empty());
     }
 
     #[test]

@@ -105,6 +105,14 @@ pub fn wait_for(pid: i32) -> Result<WaitStatus> {
     Ok(status)
 }
 
+/// How a process ended.
+pub fn end_of(status: WaitStatus) -> TaskEnd {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(status), _) => TaskEnd::Exited(status),
+        (None, signal) => TaskEnd::Signaled(signal.unwrap_or_default()),
+    }
+}
+
 /// What the coordinator knows of a task.
 #[derive(Default)]
 struct Known {
@@ -385,11 +393,7 @@ impl<'a> Coordinator<'a> {
             let (step, data) = (slot.step(), refan_wire::Data::None);
             self.run.record(&Record::Exit { step, task: task.0, at, ret: 0, data });
         }
-        let end = match (status.exit_status(), status.terminating_signal()) {
-            (Some(status), _) => TaskEnd::Exited(status),
-            (None, signal) => TaskEnd::Signaled(signal.unwrap_or_default()),
-        };
-        self.run.record(&Record::TaskEnded { task: task.0, at, end });
+        self.run.record(&Record::TaskEnded { task: task.0, at, end: end_of(status) });
         Ok(())
     }
 }

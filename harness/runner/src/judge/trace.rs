@@ -141,6 +141,9 @@ impl<'a> Reader<'a> {
             Record::Probe { .. } => Err("an answer to a probe".to_owned()),
             Record::Unreferenced { .. } => Err("an answer about leaks".to_owned()),
             Record::Done { .. } => Err("a count of what was done".to_owned()),
+            Record::Wrote { .. } | Record::Paused { .. } | Record::Over { .. } => {
+                Err("word of a command".to_owned())
+            }
             Record::Accounts { .. } => Err("the accounting precedes the end".to_owned()),
             Record::Begin { .. } if self.begun => Err("a second beginning".to_owned()),
             Record::Begin { .. } => {
