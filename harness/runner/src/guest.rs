@@ -268,11 +268,8 @@ impl Guest {
         refan_wire::put_job(self.machine.shared(), self.jobs, job)
             .context("cannot hand over a job")?;
         let begun = Instant::now();
-        let failure = self
-            .machine
-            .open_gate()
-            .and_then(|()| self.machine.wait_ring(deadline))
-            .err();
+        let failure =
+            self.machine.open_gate().and_then(|()| self.machine.wait_ring(deadline)).err();
         self.waited = begun.elapsed();
         let shared = self.machine.shared();
         let answered = match failure {

@@ -17,6 +17,6 @@ pub use door::{GATE_PORT, RING_PORT};
 pub use job::Job;
 pub use record::{Data, FileId, Leak, Record, Skip, TaskEnd};
 pub use region::{
-    GuestRegion, JobError, Region, RegionError, TraceFull, attach, attachable, check_answered, decode_trace, format,
-    put_job, take_trace,
+    GuestRegion, JobError, Region, RegionError, TraceFull, attach, attachable, check_answered,
+    decode_trace, format, put_job, take_trace,
 };

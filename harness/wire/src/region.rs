@@ -61,7 +61,9 @@ pub enum RegionError {
         limit: usize,
     },
     /// What is attached to the job is longer than its place.
-    #[error("{len} bytes beside a job are more than the {limit} that the shared region has for them")]
+    #[error(
+        "{len} bytes beside a job are more than the {limit} that the shared region has for them"
+    )]
     AttachedTooLong {
         /// Bytes there should be.
         len: usize,
@@ -286,7 +288,9 @@ impl GuestRegion {
         }
         // SAFETY: the range lies inside the region (checked above); the host writes it only while
         // the guest is stopped, and no record is being written.
-        unsafe { self.base.add(TRACE_AT + at).copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) };
+        unsafe {
+            self.base.add(TRACE_AT + at).copy_to_nonoverlapping(into.as_mut_ptr(), into.len())
+        };
         Ok(())
     }
 

@@ -105,8 +105,12 @@ pub fn add_busybox(files: &mut Files, busybox: &Path) -> Result<()> {
     }
     let output = std::process::Command::new(busybox).arg("--list").output();
     let output = output.map_err(|error| unusable(&error.to_string()))?;
-    let names: Vec<&OsStr> =
-        output.stdout.split(|byte| *byte == b'\n').map(OsStr::from_bytes).filter(is_command).collect();
+    let names: Vec<&OsStr> = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .map(OsStr::from_bytes)
+        .filter(is_command)
+        .collect();
     if !output.status.success() || names.is_empty() {
         return Err(unusable("`--list` does not tell its commands"));
     }

@@ -19,8 +19,12 @@ use guest_files::{FOLDER, Program};
 use terminal::Terminal;
 
 /// Its environment: what a shell's login would set.
-const ENVIRONMENT: [(&str, &str); 4] =
-    [("PATH", "/work:/bin:/sbin:/usr/bin:/usr/sbin"), ("HOME", "/work"), ("USER", "root"), ("TERM", "dumb")];
+const ENVIRONMENT: [(&str, &str); 4] = [
+    ("PATH", "/work:/bin:/sbin:/usr/bin:/usr/sbin"),
+    ("HOME", "/work"),
+    ("USER", "root"),
+    ("TERM", "dumb"),
+];
 
 /// Runs the command and passes on what it ends with.
 pub fn run(repository: &Path, arguments: &cli::Exec) -> Result<Exit> {
@@ -62,39 +66,85 @@ fn command(program: &Program, rest: &[OsString], arguments: &cli::Exec) -> Comma
     }
 }
 
-/// Says on standard error what the program's own output does not, and with what all of it ends: the
-/// kernel's word comes first.
+/// Says on standard error what the program's own output does not.
 fn tell(ran: &Ran, name: &str, arguments: &cli::Exec) -> Exit {
-    let (exit, what) = match &ran.end {
-        Some(CommandEnd::Ended(TaskEnd::Exited(status))) => {
-            (Exit::Command(u8::try_from(*status).unwrap_or(u8::MAX)), None)
-        }
+    let exit = exit_of(ran);
+    let what = match &ran.end {
+        None | Some(CommandEnd::Ended(TaskEnd::Exited(_))) => None,
         Some(CommandEnd::Ended(TaskEnd::Signaled(signal))) => {
-            let status = u8::try_from(*signal).unwrap_or(u8::MAX).saturating_add(128);
-            (Exit::Command(status), Some(format!("{name} was ended by signal {signal}")))
+            Some(format!("{name} was ended by signal {signal}"))
         }
         Some(CommandEnd::NotStarted { errno }) => {
-            let missing = std::io::Error::from_raw_os_error(*errno);
-            let status = if missing.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
-            (Exit::Command(status), Some(format!("{name} cannot be executed: {missing}")))
+            let error = std::io::Error::from_raw_os_error(*errno);
+            Some(format!("{name} cannot be executed: {error}"))
         }
         Some(CommandEnd::Overdue { tasks }) => {
             let after = report::seconds(arguments.timeout);
             let tasks: String = tasks.lines().map(|line| format!("\n  {line}")).collect();
-            (Exit::NoVerdict, Some(format!("{name} has not ended after {after}:{tasks}")))
+            Some(format!("{name} has not ended after {after}:{tasks}"))
         }
-        None => (Exit::NoVerdict, None),
     };
     if let Some(what) = what {
         eprintln!("error: {what}");
     }
-    let Some(found) = &ran.report else { return exit };
-    if let Exit::Command(status @ 0..128) = exit {
-        eprintln!("note: {name} itself ended with status {status}");
+    if let Some(found) = &ran.report {
+        if let Some(CommandEnd::Ended(TaskEnd::Exited(status))) = &ran.end {
+            eprintln!("note: {name} itself ended with status {status}");
+        }
+        eprintln!("error: the kernel reported: {}", found.title);
+        for line in found.best_text().lines() {
+            eprintln!("  {}", line.trim_end());
+        }
     }
-    eprintln!("error: the kernel reported: {}", found.title);
-    for line in found.best_text().lines() {
-        eprintln!("  {}", line.trim_end());
+    exit
+}
+
+/// What it all ends with: the kernel's word comes first, then the program's, in the way of shells.
+fn exit_of(ran: &Ran) -> Exit {
+    let command = |status: i32| Exit::Command(u8::try_from(status).unwrap_or(u8::MAX));
+    if ran.report.is_some() {
+        return Exit::Broken;
     }
-    Exit::Broken
+    match &ran.end {
+        Some(CommandEnd::Ended(TaskEnd::Exited(status))) => command(*status),
+        Some(CommandEnd::Ended(TaskEnd::Signaled(signal))) => {
+            command(signal.saturating_add(128).max(129))
+        }
+        Some(CommandEnd::NotStarted { errno }) => {
+            let kind = std::io::Error::from_raw_os_error(*errno).kind();
+            command(if kind == std::io::ErrorKind::NotFound { 127 } else { 126 })
+        }
+        Some(CommandEnd::Overdue { .. }) | None => Exit::NoVerdict,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use refan_runner::kernel_log::Report;
+
+    fn status(end: Option<CommandEnd>, reported: bool) -> u8 {
+        let report = Report { title: "a".into(), text: "a".into(), symbolized: None };
+        exit_of(&Ran { end, report: reported.then_some(report) }).status()
+    }
+
+    #[test]
+    fn the_status_is_the_programs_own() {
+        let ended = |end| status(Some(CommandEnd::Ended(end)), false);
+        assert_eq!([0, 1, 77, 255].map(|n| ended(TaskEnd::Exited(n))), [0, 1, 77, 255]);
+        assert_eq!(ended(TaskEnd::Signaled(11)), 139);
+        // What the guest says is not trusted.
+        assert_eq!([-1, 256, i32::MAX].map(|n| ended(TaskEnd::Exited(n))), [255; 3]);
+        assert_eq!([-128, 0, i32::MAX].map(|n| ended(TaskEnd::Signaled(n))), [129, 129, 255]);
+        let unstarted = |errno| status(Some(CommandEnd::NotStarted { errno }), false);
+        assert_eq!([2, 8, 13].map(unstarted), [127, 126, 126]);
+    }
+
+    #[test]
+    fn what_is_no_end_and_what_the_kernel_reports_is_never_0() {
+        let overdue = || Some(CommandEnd::Overdue { tasks: String::new() });
+        assert_eq!((status(overdue(), false), status(None, false)), (3, 3));
+        let held = Some(CommandEnd::Ended(TaskEnd::Exited(0)));
+        assert_eq!((status(held, true), status(overdue(), true), status(None, true)), (1, 1, 1));
+    }
 }

@@ -63,7 +63,8 @@ struct Image {
 impl Image {
     fn of(command: &Command) -> Result<Self, Errno> {
         let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::INVAL);
-        let variable = |(name, value): &(Vec<u8>, Vec<u8>)| text(&[name, &b"="[..], value].concat());
+        let variable =
+            |(name, value): &(Vec<u8>, Vec<u8>)| text(&[name, &b"="[..], value].concat());
         Ok(Self {
             file: text(file(command)?.as_os_str().as_bytes())?,
             folder: text(&command.folder)?,
@@ -105,12 +106,7 @@ impl Image {
             if let Err(error) = door::close() {
                 return -i64::from(error.raw_os_error().unwrap_or(libc::EPERM));
             }
-            sys!(
-                libc::SYS_execve,
-                self.file.as_ptr(),
-                arguments.as_ptr(),
-                environment.as_ptr()
-            )
+            sys!(libc::SYS_execve, self.file.as_ptr(), arguments.as_ptr(), environment.as_ptr())
         }
     }
 }

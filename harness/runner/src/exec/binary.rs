@@ -76,7 +76,10 @@ fn interpreter(file: &File, start: &[u8]) -> Result<Option<String>, String> {
     let header = FileHeader64::<Endianness>::parse(&data).map_err(told)?;
     let endian = header.endian().map_err(told)?;
     if header.e_machine(endian) != EM_X86_64 {
-        return Err(format!("a program for another machine (e_machine {})", header.e_machine(endian)));
+        return Err(format!(
+            "a program for another machine (e_machine {})",
+            header.e_machine(endian)
+        ));
     }
     for segment in header.program_headers(endian, &data).map_err(told)? {
         if segment.p_type(endian) == PT_INTERP {

@@ -45,7 +45,9 @@ pub enum FilesError {
         source: io::Error,
     },
     /// It is none that has content.
-    #[error("cannot copy {0} into the guest: it is neither a file nor a folder nor a symbolic link")]
+    #[error(
+        "cannot copy {0} into the guest: it is neither a file nor a folder nor a symbolic link"
+    )]
     Special(PathBuf),
 }
 
