@@ -31,7 +31,7 @@ impl Exit {
     /// be said, and from 128 on the bisection stops, since the call or the host is wrong for every one.
     pub fn bisect_status(self) -> u8 {
         match self {
-            Exit::Held | Exit::Broken => self.status(),
+            Exit::Held | Exit::Broken | Exit::Command(_) => self.status(),
             Exit::NoVerdict => 125,
             Exit::Usage => 128,
         }
