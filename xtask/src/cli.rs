@@ -90,9 +90,10 @@ pub enum Command {
     /// Prints the kill matrix: each bug with the rules that it breaks and the scenario that sees it
     /// first, those that none sees ahead. Scenarios that name the broken rules run first, sweeps last.
     /// The kernel without a bug has to hold all that is run, else there is no verdict (3). A bug that no
-    /// scenario sees ends in status 1.
+    /// scenario sees ends in status 1. The matrix is also written as a page below target/refan.
     #[command(
-        after_help = "Examples:\n  cargo xtask mutants\n  cargo xtask mutants restart-at-tail --full"
+        after_help = "Examples:\n  cargo xtask mutants\n  cargo xtask mutants restart-at-tail --full\n  \
+        cargo xtask mutants --mechanical --json | jq -r 'select(.fate == \"survived\").name'"
     )]
     Mutants(Mutants),
     /// The rules of the contract, with the scenarios and mutants that stand for each
@@ -402,12 +403,21 @@ pub struct Exec {
 /// `mutants`.
 #[derive(Debug, Args)]
 pub struct Mutants {
-    /// Names in kernel-configs/mutants/mutants.toml; all if none is named
+    /// Names in kernel-configs/mutants/mutants.toml, or of mechanical ones; all if none is named
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
     /// Run every scenario on every mutant, not only up to the first one that sees it
     #[arg(long)]
     pub full: bool,
+    /// In place of the bugs made by hand each line of the series as rules change it
+    #[arg(long)]
+    pub mechanical: bool,
+    /// Make the patch of the mechanical mutants anew from the series
+    #[arg(long, requires = "mechanical", conflicts_with_all = ["names", "full", "json"])]
+    pub generate: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
     /// The kernel and its machine.
     #[command(flatten)]
     pub machine: Machine,

@@ -58,14 +58,24 @@ impl Build<'_> {
     /// # Errors
     /// An option that a fragment asks for does not end up set so; the compiler complains; the disk is full.
     pub fn run(&self, progress: &dyn Progress) -> Result<()> {
+        self.begin(progress)?;
+        progress.phase("build the kernel");
+        self.make(progress)?;
+        self.finish()
+    }
+
+    /// Makes the folder ready to build in.
+    fn begin(&self, progress: &dyn Progress) -> Result<()> {
         fs::create_dir_all(self.folder).map_err(|e| Error::io("create", self.folder, e))?;
         self.mend()?;
         let unfinished = self.unfinished();
         fs::write(&unfinished, "").map_err(|e| Error::io("write", &unfinished, e))?;
         progress.phase("configure the kernel");
-        self.configure()?;
-        progress.phase("build the kernel");
-        self.make(progress)?;
+        self.configure()
+    }
+
+    fn finish(&self) -> Result<()> {
+        let unfinished = self.unfinished();
         fs::remove_file(&unfinished).map_err(|e| Error::io("remove", &unfinished, e))
     }
 
@@ -93,7 +103,27 @@ impl Build<'_> {
         )))
     }
 
-    fn make(&self, progress: &dyn Progress) -> Result<()> {
+    /// Configures, and compiles these objects alone. What the compiler says where it does not take them all.
+    pub fn compile(
+        &self,
+        objects: &[PathBuf],
+        progress: &dyn Progress,
+    ) -> Result<Option<Vec<String>>> {
+        self.begin(progress)?;
+        progress.phase("compile");
+        let mut arguments = self.making()?;
+        arguments.push("-k".into());
+        arguments.extend(objects.iter().map(|object| object.as_os_str().to_owned()));
+        let mut said = Vec::new();
+        let ended = Guarded::new("compiling", r#"make "$@""#, arguments, BUILD)
+            .dir(self.folder)
+            .run(|line| said.push(line.to_owned()))?;
+        self.finish()?;
+        Ok((!ended.status.success()).then_some(said))
+    }
+
+    /// The arguments of make but for what is to be made.
+    fn making(&self) -> Result<Vec<std::ffi::OsString>> {
         // One more than processors, so that none waits for a file.
         let jobs = thread::available_parallelism().map_or(1, usize::from) + 1;
         let mut arguments = self.arguments();
@@ -113,6 +143,11 @@ impl Build<'_> {
             let flags = [variable.as_bytes(), b"=", &mapped.join(b" ".as_slice())].concat();
             arguments.push(std::ffi::OsStr::from_bytes(&flags).to_owned());
         }
+        Ok(arguments)
+    }
+
+    fn make(&self, progress: &dyn Progress) -> Result<()> {
+        let mut arguments = self.making()?;
         arguments.push("vmlinux".into());
         let mut steps = 0_usize;
         Guarded::new("building the kernel", r#"make "$@""#, arguments, BUILD)

@@ -15,11 +15,13 @@ mod scope;
 pub mod source;
 mod toolchain;
 mod tree;
+mod trial;
 
 pub use configs::{Configs, NO_SERIES};
 pub use error::{Error, Result};
 pub use progress::{Progress, Silent};
 pub use toolchain::Toolchain;
+pub use trial::{Patched, patched};
 
 use build::{Build, RECIPE};
 use configs::{Fragment, Series};
@@ -237,7 +239,7 @@ impl Work<'_> {
         key: Key,
         identity: Identity,
     ) -> Result<Kernel> {
-        tree.patch(self.series, pristine, &identity.version, self.cache)?;
+        tree.patch(&self.series.patches, pristine, &identity.version, self.cache)?;
         let (source, folder) = (tree.source(), tree.build(&self.request.target));
         let (fragments, coverage) = (self.fragments, self.coverage);
         let build = Build { source: &source, folder: &folder, fragments, coverage };

@@ -3,7 +3,7 @@
 //! There is one for each base and for each tree of the user's. It stays between builds and only changed files are
 //! written to it, so that another series, an edited patch or an edited file costs an incremental build.
 
-use super::configs::{Patch, Series};
+use super::configs::Patch;
 use super::error::{Error, Result};
 use super::mirror::{Mirror, replace};
 use super::patch;
@@ -114,16 +114,16 @@ impl Tree {
         Ok(followed.content)
     }
 
-    /// Puts the patches of a series on the tree, whose unpatched files are in `pristine`; patches of an earlier series
+    /// Puts patches on the tree, whose unpatched files are in `pristine`; those of an earlier time
     /// go. Files that come out as they are keep their times.
     pub fn patch(
         &mut self,
-        series: &Series,
+        patches: &[Patch],
         pristine: &Path,
         version: &str,
         cache: &Cache,
     ) -> Result<()> {
-        let (changed, work) = patched(&series.patches, pristine, version, cache)?;
+        let (changed, work) = patched(patches, pristine, version, cache)?;
         let before = std::mem::take(&mut self.state.patched);
         // Written down first: a run that is killed now must not leave changes that nobody knows of.
         self.state.patched = before.union(&changed).cloned().collect();
@@ -148,7 +148,7 @@ impl Tree {
 }
 
 /// The files that the patches change, in a temporary folder.
-fn patched(
+pub fn patched(
     patches: &[Patch],
     pristine: &Path,
     version: &str,

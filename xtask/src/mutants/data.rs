@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use refan_program::Rule;
 use serde::{Deserialize, Deserializer};
 
-use super::SERIES;
+use super::{SERIES, mechanical};
 
 /// A kernel with one seeded bug.
 #[derive(Clone, Debug, Deserialize)]
@@ -31,7 +31,11 @@ pub struct Mutant {
 impl Mutant {
     /// The series of the kernel that has the bug.
     pub fn series<'a>(&self, name: &'a str) -> &'a str {
-        if self.switch.is_some() { SERIES } else { name }
+        match self.switch {
+            Some(mechanical::FIRST..) => mechanical::SERIES,
+            Some(_) => SERIES,
+            None => name,
+        }
     }
 
     /// Why a target has nothing to say of it, if so.

@@ -8,56 +8,110 @@ use refan_runner::{Outcome, Verdict};
 use super::data::Mutant;
 use super::run::Fate;
 use crate::exit::Exit;
-use crate::report::seconds;
 
 /// What came of all mutants.
+#[derive(Default)]
 pub struct Matrix {
-    full: bool,
-    rows: Vec<Row>,
-    counts: Counts,
+    /// A row a mutant, survivors first once [`Matrix::sort`] has been called.
+    pub rows: Vec<Row>,
+    /// What the kernel without a bug came to.
+    pub unmutated: Unmutated,
 }
 
-/// Lines for one mutant, and where they stand.
-struct Row {
-    rank: Rank,
-    name: String,
-    lines: Vec<String>,
+/// What came of a mutant.
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub mutant: Mutant,
+    /// What came of it.
+    pub came: Came,
+    /// How long that took.
+    pub elapsed: Duration,
 }
 
-/// What is to be done about a mutant decides where it stands: survivors first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
+/// What came of a mutant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// No scenario saw it.
     Survived,
-    Unjudged,
-    OtherRule,
-    Killed,
-    SetApart,
+    /// No scenario saw it, and these ended without a verdict, each with the reason.
+    Unjudged(Vec<(String, String)>),
+    /// Scenarios saw it, the first one first.
+    Killed(Vec<Kill>),
+    /// The probe saw it.
+    Refused(String),
+    /// It was not run.
+    SetApart(String),
+}
+
+/// How a scenario saw a mutant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kill {
+    /// The scenario.
+    pub scenario: String,
+    /// What it saw.
+    pub seen: Seen,
+    /// How often it showed again, of how many tries.
+    pub repeated: Option<(u32, u32)>,
+}
+
+/// What a scenario saw of a mutant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// A rule was broken.
+    Rule {
+        /// The rule.
+        rule: Rule,
+        /// Whether it is one that the mutant breaks; of a mechanical one nobody knows which that is.
+        right: bool,
+    },
+    /// The kernel reported it, under this title.
+    Report(String),
+}
+
+/// What the kernel without a bug came to in the same run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unmutated {
+    /// Scenarios that held.
+    pub held: usize,
+    /// Scenarios that it cannot be judged by.
+    pub unsupported: usize,
 }
 
 /// How many mutants came to what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
+pub struct Counts {
     /// A scenario saw it as a rule that it breaks.
-    right_rule: usize,
+    pub right_rule: usize,
     /// A scenario saw it as another rule.
-    other_rule: usize,
+    pub other_rule: usize,
     /// The kernel reported it.
-    report: usize,
+    pub report: usize,
     /// The probe saw it.
-    refused: usize,
-    survived: usize,
-    unjudged: usize,
+    pub refused: usize,
+    /// Nothing saw it.
+    pub survived: usize,
+    /// Nothing saw it, and not all that was run came to a verdict.
+    pub unjudged: usize,
     /// Not run: equivalent, or judged by another target.
-    set_apart: usize,
+    pub set_apart: usize,
 }
 
 impl Counts {
-    fn killed(self) -> usize {
+    /// Those that something saw.
+    pub fn killed(self) -> usize {
         self.right_rule + self.other_rule + self.report + self.refused
     }
 
-    fn judged(self) -> usize {
+    /// Those that were run.
+    pub fn judged(self) -> usize {
         self.killed() + self.survived + self.unjudged
+    }
+
+    /// Of the killed ones the share that was seen as another rule than those that they break.
+    pub fn share_of_other_rules(self) -> f64 {
+        self.other_rule as f64 / self.killed().max(1) as f64
     }
 
     /// A survivor outweighs a missing verdict; that nothing was run shows nothing.
@@ -72,138 +126,112 @@ impl Counts {
     }
 }
 
-/// How a scenario saw a mutant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Seen {
-    RightRule,
-    OtherRule,
-    Report,
-}
-
 impl Matrix {
-    /// An empty one; of a full run all scenarios that saw a mutant are told.
-    pub fn new(full: bool) -> Self {
-        Self { full, rows: Vec::new(), counts: Counts::default() }
-    }
-
     /// How many mutants have been judged so far.
     pub fn judged(&self) -> usize {
-        self.counts.judged()
-    }
-
-    /// The first line on the mutant that was added last.
-    pub fn latest(&self) -> &str {
-        self.rows.last().and_then(|row| row.lines.first()).map_or("", String::as_str)
+        self.counts().judged()
     }
 
     /// Adds one that is not run.
     pub fn set_apart(&mut self, name: &str, mutant: &Mutant, why: String) {
-        self.counts.set_apart += 1;
-        let line = format!("apart       {name:<28} breaks {}: {why}", list(&mutant.breaks));
-        self.push(Rank::SetApart, name, vec![line]);
+        self.push(name, mutant, Came::SetApart(why), Duration::ZERO);
     }
 
     /// Adds what came of one.
     pub fn add(&mut self, name: &str, mutant: &Mutant, fate: Fate, elapsed: Duration) {
-        let head = |word: &str| {
-            let (breaks, took) = (list(&mutant.breaks), seconds(elapsed));
-            format!("{word:<11} {name:<28} breaks {breaks:<12} {took:>7}")
-        };
-        let (rank, lines) = match fate {
-            Fate::Survived => {
-                self.counts.survived += 1;
-                let what = [&mutant.summary, &mutant.why].map(|text| text.lines());
-                let what = what.into_iter().flatten().map(|line| format!("              {line}"));
-                (Rank::Survived, [head("SURVIVED")].into_iter().chain(what).collect())
-            }
-            Fate::Unjudged(outcomes) => {
-                self.counts.unjudged += 1;
-                let reasons = outcomes
-                    .iter()
-                    .map(|outcome| format!("              {}: {}", outcome.name, outcome.verdict));
-                (Rank::Unjudged, [head("NO VERDICT")].into_iter().chain(reasons).collect())
-            }
-            Fate::Refused(why) => {
-                self.counts.refused += 1;
-                (Rank::Killed, vec![format!("{}  by the probe: {why}", head("killed"))])
-            }
+        let came = match fate {
+            Fate::Survived => Came::Survived,
+            Fate::Unjudged(outcomes) => Came::Unjudged(
+                outcomes.into_iter().map(|it| (it.name, it.verdict.to_string())).collect(),
+            ),
+            Fate::Refused(why) => Came::Refused(why),
             Fate::Killed(outcomes) => {
-                let seen = outcomes.first().map_or(Seen::Report, |first| seen(first, mutant));
-                match seen {
-                    Seen::RightRule => self.counts.right_rule += 1,
-                    Seen::OtherRule => self.counts.other_rule += 1,
-                    Seen::Report => self.counts.report += 1,
-                }
-                let rank = if seen == Seen::OtherRule { Rank::OtherRule } else { Rank::Killed };
-                let told: Vec<String> =
-                    outcomes.iter().map(|outcome| tell(outcome, mutant)).collect();
-                let lines = match told.as_slice() {
-                    [only] if !self.full => vec![format!("{}  {only}", head("killed"))],
-                    _ => {
-                        let by = told.iter().map(|line| format!("              {line}"));
-                        [head("killed")].into_iter().chain(by).collect()
-                    }
-                };
-                (rank, lines)
+                Came::Killed(outcomes.iter().filter_map(|it| kill(it, mutant)).collect())
             }
         };
-        self.push(rank, name, lines);
+        self.push(name, mutant, came, elapsed);
     }
 
-    fn push(&mut self, rank: Rank, name: &str, lines: Vec<String>) {
-        self.rows.push(Row { rank, name: name.to_owned(), lines });
+    fn push(&mut self, name: &str, mutant: &Mutant, came: Came, elapsed: Duration) {
+        let (name, mutant) = (name.to_owned(), mutant.clone());
+        self.rows.push(Row { name, mutant, came, elapsed });
     }
 
-    /// Prints it.
-    pub fn print(&mut self, elapsed: Duration) {
-        self.rows.sort_by(|a, b| (a.rank, &a.name).cmp(&(b.rank, &b.name)));
-        for line in self.rows.iter().flat_map(|row| &row.lines) {
-            say!("  {line}");
+    /// Puts first what there is to be done about: survivors, then what has no verdict, then what was seen as
+    /// another rule.
+    pub fn sort(&mut self) {
+        self.rows.sort_by(|a, b| (a.came.rank(), &a.name).cmp(&(b.came.rank(), &b.name)));
+    }
+
+    /// How many came to what.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for row in &self.rows {
+            let count = match &row.came {
+                Came::Survived => &mut counts.survived,
+                Came::Unjudged(_) => &mut counts.unjudged,
+                Came::Refused(_) => &mut counts.refused,
+                Came::SetApart(_) => &mut counts.set_apart,
+                Came::Killed(kills) => match kills.first().map(|kill| &kill.seen) {
+                    Some(Seen::Rule { right: true, .. }) => &mut counts.right_rule,
+                    Some(Seen::Rule { right: false, .. }) => &mut counts.other_rule,
+                    Some(Seen::Report(_)) | None => &mut counts.report,
+                },
+            };
+            *count += 1;
         }
-        let Counts { right_rule, other_rule, report, refused, survived, unjudged, set_apart } =
-            self.counts;
-        say!(
-            "  verdict     {} of {} killed in {}: {right_rule} by a rule that they break, {other_rule} by \
-             another, {report} by the kernel's report, {refused} by the probe; {survived} survived, \
-             {unjudged} without verdict, {set_apart} set apart",
-            self.counts.killed(),
-            self.counts.judged(),
-            seconds(elapsed),
-        );
+        counts
     }
 
     /// What the command ends in.
     pub fn exit(&self) -> Exit {
-        self.counts.exit()
+        self.counts().exit()
     }
 }
 
-fn seen(outcome: &Outcome, mutant: &Mutant) -> Seen {
-    match &outcome.verdict {
-        Verdict::Broken(violation) if mutant.breaks.contains(&violation.rule) => Seen::RightRule,
-        Verdict::Broken(_) => Seen::OtherRule,
-        _ => Seen::Report,
+impl Came {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Survived => 0,
+            Self::Unjudged(_) => 1,
+            Self::Killed(kills)
+                if matches!(
+                    kills.first(),
+                    Some(Kill { seen: Seen::Rule { right: false, .. }, .. })
+                ) =>
+            {
+                2
+            }
+            Self::Killed(_) | Self::Refused(_) => 3,
+            Self::SetApart(_) => 4,
+        }
+    }
+
+    /// It in a word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Survived => "survived",
+            Self::Unjudged(_) => "no verdict",
+            Self::Killed(_) | Self::Refused(_) => "killed",
+            Self::SetApart(_) => "apart",
+        }
     }
 }
 
-/// By what it was seen and how: the rule that was named, and whether that is one that it breaks.
-fn tell(outcome: &Outcome, mutant: &Mutant) -> String {
-    let how = match &outcome.verdict {
-        Verdict::Broken(violation) => match seen(outcome, mutant) {
-            Seen::RightRule => violation.rule.to_string(),
-            _ => format!("named {} instead of {}", violation.rule, list(&mutant.breaks)),
+fn kill(outcome: &Outcome, mutant: &Mutant) -> Option<Kill> {
+    let seen = match &outcome.verdict {
+        Verdict::Broken(violation) => Seen::Rule {
+            rule: violation.rule,
+            right: mutant.breaks.is_empty() || mutant.breaks.contains(&violation.rule),
         },
-        Verdict::Report(report) => format!("kernel report: {}", report.title),
-        verdict => verdict.word().to_owned(),
+        Verdict::Report(report) => Seen::Report(report.title.clone()),
+        _ => return None,
     };
-    let unsteady = match outcome.repeated {
-        Some((again, tries)) if again < tries => format!(", again in {again} of {tries}"),
-        _ => String::new(),
-    };
-    format!("by {}: {how}{unsteady}", outcome.name)
+    Some(Kill { scenario: outcome.name.clone(), seen, repeated: outcome.repeated })
 }
 
-fn list(rules: &[Rule]) -> String {
+/// Rules as a list.
+pub fn list(rules: &[Rule]) -> String {
     rules.iter().map(Rule::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -230,11 +258,11 @@ mod tests {
     fn survivors_stand_first() {
         let mutant: Mutant =
             toml::from_str("breaks = [\"R1\"]\nsummary = \"\"\nwhy = \"\"").expect("a mutant");
-        let mut matrix = Matrix::new(false);
+        let mut matrix = Matrix::default();
         matrix.set_apart("a", &mutant, "equivalent".to_owned());
         matrix.add("b", &mutant, Fate::Refused("it lacks it".to_owned()), Duration::ZERO);
         matrix.add("c", &mutant, Fate::Survived, Duration::ZERO);
-        matrix.print(Duration::ZERO);
+        matrix.sort();
         let names: Vec<&str> = matrix.rows.iter().map(|row| row.name.as_str()).collect();
         assert_eq!(names, ["c", "b", "a"]);
         assert_eq!(matrix.exit(), Exit::Broken);

@@ -1,15 +1,19 @@
-//! `mutants`: kernels with one seeded bug each, and which scenario sees it.
+//! `mutants`: kernels with one bug each, and which scenario sees it.
 
 mod data;
+mod json;
 mod matrix;
+mod mechanical;
 mod order;
+mod page;
 mod run;
+mod terminal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use refan_runner::suite::Scenario;
 use refan_runner::sweep::Budget;
 use refan_runner::{Prepared, Verdict, pool};
@@ -18,10 +22,10 @@ use xtask::kernel::Progress;
 use crate::exit::{Exit, usage};
 use crate::prepare::{self, Ready};
 use crate::steps::Steps;
-use crate::{cli, select};
+use crate::{agent, cli, select};
 
 pub use data::{Mutant, all};
-use matrix::Matrix;
+use matrix::{Matrix, Unmutated};
 use order::in_order;
 use run::{Fate, Job};
 
@@ -30,7 +34,10 @@ const SERIES: &str = "mutants";
 
 /// Runs the suites against the mutants that are named, or all.
 pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
-    let all = all(repository)?;
+    if arguments.generate {
+        return mechanical::generate(repository, arguments.machine.offline);
+    }
+    let all = if arguments.mechanical { mechanical::all(repository)? } else { all(repository)? };
     let mut chosen: BTreeMap<&str, &Mutant> = BTreeMap::new();
     for name in &arguments.names {
         let (name, mutant) = named(&all, name)?;
@@ -44,8 +51,11 @@ pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
     }
     let begun = Instant::now();
     let steps = Steps::new();
+    if arguments.mechanical {
+        mechanical::check(repository, arguments.machine.offline, &steps)?;
+    }
     let scenarios = select::scenarios(repository, &[])?;
-    let mut matrix = Matrix::new(arguments.full);
+    let mut matrix = Matrix::default();
 
     // Every name on its list holds a kernel in the cache as long as it is used.
     let mut kernels: BTreeMap<String, Ready> = BTreeMap::new();
@@ -68,7 +78,10 @@ pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
     };
     // The same kernel without a bug: it has to hold what its mutants are judged by, and what programs
     // without the feature do on it is what they should do.
-    let unmutated = kernels.contains_key(SERIES).then(|| with_switch(SERIES, Some(0)));
+    let switched = if arguments.mechanical { mechanical::SERIES } else { SERIES };
+    let unmutated = kernels.contains_key(switched).then(|| with_switch(switched, Some(0)));
+    // Which rule a mechanical one breaks nobody knows, so no sweep is more likely to see it than another.
+    let all_sweeps = arguments.full || arguments.mechanical;
     let jobs: Vec<Job> = jobs
         .into_iter()
         .map(|(name, mutant, series)| Job {
@@ -76,7 +89,7 @@ pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
             mutant,
             prepared: with_switch(series, mutant.switch),
             reference: unmutated.as_ref().filter(|_| mutant.switch.is_some()),
-            scenarios: in_order(&scenarios, &mutant.breaks, arguments.full),
+            scenarios: in_order(&scenarios, &mutant.breaks, all_sweeps),
         })
         .collect();
     // Sweeps are many runs each: without `--full` the kernel without a bug has to hold just those by
@@ -85,9 +98,13 @@ pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
         .iter()
         .cloned()
         .partition(|scenario| arguments.full || scenario.program.swept().is_none());
-    if let Some(unmutated) = &unmutated
-        && !holds(unmutated, &at_once, &steps)?
-    {
+    let unmutated_holds = |scenarios: &[Scenario], matrix: &mut Matrix| match &unmutated {
+        Some(unmutated) if !scenarios.is_empty() => {
+            holds(unmutated, scenarios, &mut matrix.unmutated, &steps)
+        }
+        _ => Ok(true),
+    };
+    if !unmutated_holds(&at_once, &mut matrix)? {
         return Ok(Exit::NoVerdict);
     }
     steps.phase("run the mutants");
@@ -98,40 +115,66 @@ pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
             killers.extend(outcomes.iter().map(|outcome| outcome.name.clone()));
         }
         matrix.add(job.name, job.mutant, fate, elapsed);
-        steps.note(&format!("{} of {total}: {}", matrix.judged(), matrix.latest()));
+        let line = matrix.rows.last().map(terminal::line).unwrap_or_default();
+        steps.note(&format!("{} of {total}: {line}", matrix.judged()));
     });
     steps.done();
     let later: Vec<Scenario> =
         later.into_iter().filter(|scenario| killers.contains(&scenario.name)).collect();
-    if let Some(unmutated) = unmutated.as_ref().filter(|_| !later.is_empty())
-        && !holds(unmutated, &later, &steps)?
-    {
+    if !unmutated_holds(&later, &mut matrix)? {
         return Ok(Exit::NoVerdict);
     }
-    matrix.print(begun.elapsed());
+    matrix.sort();
+    let elapsed = begun.elapsed();
+    let kernels: Vec<&str> = kernels.values().map(|ready| ready.prepared.kernel.as_str()).collect();
+    if arguments.json {
+        json::print(&matrix, &kernels, elapsed);
+    } else {
+        terminal::print(&matrix, elapsed);
+    }
+    let (title, file) = if arguments.mechanical {
+        ("Mechanical mutants", "refan/mechanical-mutants.html")
+    } else {
+        ("Mutants", "refan/mutants.html")
+    };
+    let file = agent::target_folder(repository).join(file);
+    write(&file, &page::page(title, &matrix, &kernels, elapsed))?;
+    steps.note(&format!("the matrix as a page: {}", file.display()));
     Ok(matrix.exit())
 }
 
-/// Whether the kernel without a bug holds the scenarios.
-fn holds(unmutated: &Prepared, scenarios: &[Scenario], steps: &Steps) -> Result<bool> {
+/// Writes a file and the folder that it is in.
+fn write(file: &Path, text: &str) -> Result<()> {
+    let folder = file.parent().context("a file without a folder")?;
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(file, text))
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Whether the kernel without a bug holds the scenarios; those that it holds are counted.
+fn holds(
+    unmutated: &Prepared,
+    scenarios: &[Scenario],
+    count: &mut Unmutated,
+    steps: &Steps,
+) -> Result<bool> {
     steps.phase(&format!("hold the kernel without a bug against {} scenarios", scenarios.len()));
     let mut fallen = Vec::new();
-    let (mut held, mut unsupported) = (0, 0);
+    let before = count.held;
     let (machines, sweeps) = (pool::size(scenarios.len()), Budget::default());
     pool::run(unmutated, Some(unmutated), scenarios, machines, &sweeps, |outcome| {
         match outcome.verdict {
-            Verdict::Held => held += 1,
-            Verdict::Unsupported(_) => unsupported += 1,
+            Verdict::Held => count.held += 1,
+            Verdict::Unsupported(_) => count.unsupported += 1,
             _ => fallen.push(outcome),
         }
     })?;
     steps.done();
-    say!("  unmutated   {held} held, {} did not, {unsupported} unsupported", fallen.len());
-    if held > 0 && fallen.is_empty() {
+    if count.held > before && fallen.is_empty() {
         return Ok(true);
     }
     for outcome in &fallen {
-        say!("    {}: {}\n{}", outcome.name, outcome.verdict.word(), outcome.verdict);
+        eprintln!("  {}: {}\n{}", outcome.name, outcome.verdict.word(), outcome.verdict);
     }
     eprintln!("error: the kernel without a bug does not hold, so no kill means anything");
     Ok(false)
@@ -144,7 +187,8 @@ pub fn prepare(
     machine: &cli::Machine,
     steps: &Steps,
 ) -> Result<Ready> {
-    let all = all(repository)?;
+    let mut all = all(repository)?;
+    all.extend(mechanical::all(repository)?);
     let (name, mutant) = named(&all, name)?;
     let machine = of_series(mutant.series(name), machine);
     let mut ready = prepare::prepare(repository, &machine, steps)?;

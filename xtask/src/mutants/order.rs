@@ -5,13 +5,13 @@ use refan_runner::suite::Scenario;
 
 /// The scenarios in the order in which they are likely to see a bug soon: first those that name a rule
 /// which it breaks, and those that are swept, which are many runs each, after all others. Of equals
-/// the shorter one comes first. Sweeps that name no such rule are for full runs.
-pub fn in_order<'a>(scenarios: &'a [Scenario], breaks: &[Rule], full: bool) -> Vec<&'a Scenario> {
+/// the shorter one comes first. Sweeps that name no such rule are left out unless all are asked for.
+pub fn in_order<'a>(scenarios: &'a [Scenario], breaks: &[Rule], all: bool) -> Vec<&'a Scenario> {
     let names =
         |scenario: &Scenario| scenario.program.rules().iter().any(|rule| breaks.contains(rule));
     let is_swept = |scenario: &Scenario| scenario.program.swept().is_some();
     let mut ordered: Vec<&Scenario> =
-        scenarios.iter().filter(|it| full || names(it) || !is_swept(it)).collect();
+        scenarios.iter().filter(|it| all || names(it) || !is_swept(it)).collect();
     ordered.sort_by_key(|it| (is_swept(it), !names(it), it.program.steps.len()));
     ordered
 }
@@ -37,8 +37,8 @@ mod tests {
             scenario("long", "R2", "close(c)\n"),
             scenario("named", "R2", ""),
         ];
-        let names = |full| -> Vec<&str> {
-            let ordered = in_order(&scenarios, &[Rule::named('R', 2)], full);
+        let names = |all| -> Vec<&str> {
+            let ordered = in_order(&scenarios, &[Rule::named('R', 2)], all);
             ordered.iter().map(|scenario| scenario.name.as_str()).collect()
         };
         assert_eq!(names(true), ["named", "long", "other", "swept", "swept other"]);
