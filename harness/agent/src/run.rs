@@ -18,7 +18,7 @@ pub struct Run<'a> {
     /// The feature's numbers.
     pub api: ApiValues,
     /// What is run.
-    pub program: Program,
+    pub program: &'a Program,
     /// One for each task of the program.
     pub slots: Vec<Slot>,
     /// What the branches of a block begin by.
@@ -39,7 +39,7 @@ impl<'a> Run<'a> {
         region: &'a GuestRegion,
         buffers: &'a Buffers,
         api: ApiValues,
-        program: Program,
+        program: &'a Program,
     ) -> Self {
         let slots = program.tasks.iter().map(|_| Slot::default()).collect();
         let vars = program.vars.iter().map(|_| AtomicI32::new(-1)).collect();

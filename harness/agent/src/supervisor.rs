@@ -36,7 +36,7 @@ pub struct Supervisor {
 struct Order<'a> {
     supervisor: &'a Supervisor,
     api: ApiValues,
-    program: &'a [u8],
+    program: &'a Program,
 }
 
 impl Supervisor {
@@ -75,6 +75,7 @@ impl Supervisor {
             }
             Ok(Job::Run { api: (init_flag, open_queue_ioctl), program }) => {
                 let api = ApiValues { init_flag, open_queue_ioctl };
+                let program = Program::decode(&program);
                 self.run(Order { supervisor: self, api, program: &program })
             }
             Ok(Job::Replay { api: (init_flag, open_queue_ioctl), programs }) => {
@@ -139,8 +140,7 @@ impl Supervisor {
     /// Has a program run by a process of its own, the coordinator, and waits for its end.
     fn run(&self, order: Order<'_>) -> Leavings {
         if self.region.watch().is_some() {
-            let tasks = Program::decode(order.program).tasks.len();
-            self.accounts.add_files(self.buffers.provide(tasks));
+            self.accounts.add_files(self.buffers.provide(order.program.tasks.len()));
         }
         if let Err(error) = memcg::enter() {
             self.broken(format!("{error:#}"));
@@ -158,7 +158,7 @@ impl Supervisor {
             Ok(status) if status.exited() => {
                 let leavings = Leavings::from_status(status.exit_status());
                 if leavings == Leavings::None {
-                    self.account(self.accounts.settle(&Program::decode(order.program)));
+                    self.account(self.accounts.settle(order.program));
                 }
                 leavings
             }
@@ -177,7 +177,8 @@ impl Supervisor {
         let mut count = 0;
         for program in programs {
             self.region.clear_trace();
-            let leavings = self.run(Order { supervisor: self, api, program });
+            let program = Program::decode(program);
+            let leavings = self.run(Order { supervisor: self, api, program: &program });
             if leavings != Leavings::None {
                 self.region.clear_trace();
                 self.record(&Record::Done { count });

@@ -367,6 +367,10 @@ mod tests {
 
     const TRACE_AT: usize = 1 << 20;
 
+    fn parsed(program: &str) -> Program {
+        refan_program::parse(program).expect("a program")
+    }
+
     struct Fixture {
         memory: Vec<u64>,
         region: GuestRegion,
@@ -382,8 +386,7 @@ mod tests {
             Self { region, buffers: Buffers::default(), memory }
         }
 
-        fn run(&self, program: &str) -> Run<'_> {
-            let program = refan_program::parse(program).expect("a program");
+        fn run<'a>(&'a self, program: &'a Program) -> Run<'a> {
             let api = ApiValues { init_flag: 0, open_queue_ioctl: 0 };
             Run::new(&self.region, &self.buffers, api, program)
         }
@@ -404,8 +407,8 @@ mod tests {
 
     #[test]
     fn a_task_makes_the_steps_that_it_is_ordered_to() {
-        let fixture = Fixture::new();
-        let run = fixture.run("dup(5)\npoll(-1)\nepoll(7)\n");
+        let (fixture, program) = (Fixture::new(), parsed("dup(5)\npoll(-1)\nepoll(7)\n"));
+        let run = fixture.run(&program);
         // SAFETY: the task is killed and reaped before the run ends.
         let pid = unsafe { start(&run, Task::MAIN, Origin::Main) };
         assert!(pid > 0, "{pid}");
@@ -428,10 +431,11 @@ mod tests {
     #[test]
     fn what_a_spawned_call_names_is_handed_over() {
         let fixture = Fixture::new();
-        let run = fixture.run(
+        let program = parsed(
             "g = fanotify_init(CLASS_CONTENT, O_RDONLY)\ne = read(g)\na = spawn write(g, e, ALLOW)\n\
              b = spawn dup(3)\nd = spawn dup(-1)\n",
         );
+        let run = fixture.run(&program);
         run.fill(refan_program::Var(0), 4);
         run.fill(refan_program::Var(1), 6);
         let handed: Vec<Vec<i32>> =
@@ -441,9 +445,8 @@ mod tests {
 
     #[test]
     fn paths_are_told_once() {
-        let fixture = Fixture::new();
-        let run = fixture.run("open(f1, O_RDONLY)\na = spawn exec(x0)\nopen(f1, O_RDWR)\n");
-        let paths: Vec<String> = paths_of(&run.program).iter().map(Path::to_string).collect();
+        let program = parsed("open(f1, O_RDONLY)\na = spawn exec(x0)\nopen(f1, O_RDWR)\n");
+        let paths: Vec<String> = paths_of(&program).iter().map(Path::to_string).collect();
         assert_eq!(paths, ["f1", "x0"]);
     }
 }

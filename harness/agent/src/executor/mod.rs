@@ -62,15 +62,15 @@ impl Leavings {
 }
 
 /// Runs a program, as a process that does nothing else before or after.
-pub fn run(supervisor: &Supervisor, api: ApiValues, program: &[u8]) -> Leavings {
+pub fn run(supervisor: &Supervisor, api: ApiValues, program: &Program) -> Leavings {
     let Supervisor { region, limits, buffers, .. } = supervisor;
-    let run = Run::new(region, buffers, api, Program::decode(program));
-    let outcome = Files::mount(&run.program)
+    let run = Run::new(region, buffers, api, program);
+    let outcome = Files::mount(program)
         .and_then(|files| Coordinator::new(&run).map(|coordinator| (files, coordinator)))
         .and_then(|(files, mut coordinator)| {
             let stepped = coordinator.all_steps(&files);
             let stuck = coordinator.end();
-            let restored = restore_limits(&run.program, limits);
+            let restored = restore_limits(program, limits);
             let stuck = stuck?;
             if !stuck.is_empty() {
                 run.record(&Record::Stuck { tasks: stuck });

@@ -7,14 +7,17 @@
 //! 1. *Nothing runs.* The coordinator has the lowest priority there is (`SCHED_IDLE`), and it
 //!    looks when `/proc/loadavg` counts itself as the only runnable thread of all processors, kernel
 //!    threads included. So no kernel worker is in the middle of anything, and no task is awake.
-//! 2. *The task sleeps.* `/proc/PID/syscall` tells the call of a task only if the task is off
-//!    its processor and is not switched in while the kernel looks (`task_current_syscall()` in
-//!    `lib/syscall.c` compares the count of switches), else it says `running`.
+//! 2. *The task sleeps.* With one processor that follows from 1, and where: a task whose order is
+//!    not done sleeps in the call that it was ordered to make, if just one system call of that can.
+//!    Elsewhere `/proc/PID/syscall` tells: the call of a task only if the task is off its processor
+//!    and is not switched in while the kernel looks (`task_current_syscall()` in `lib/syscall.c`
+//!    compares the count of switches), else it says `running`.
 //! 3. *No time will wake it.* Sleeps that end by themselves are those that wait for deferred work.
-//!    Grace periods of RCU and SRCU are expedited ([`crate::init::check_rcu`]): workers drive
-//!    them without timers, so they count as running in 1. What is left is fsnotify's reaper of
-//!    marks, which starts a tick late (`FSNOTIFY_REAPER_DELAY`). Only the release of a group waits
-//!    for it, in close, exit or death; reads, opens and exec wait for an event or an answer alone.
+//!    Grace periods of RCU are expedited ([`crate::init::check_rcu`]): workers drive them without
+//!    timers, so they count as running in 1. What is left is fsnotify's reaper of marks, which
+//!    starts a tick late (`FSNOTIFY_REAPER_DELAY`), and the grace period of SRCU that it waits for,
+//!    whose worker may sleep for ticks. Only the release of a group waits for these, in close, exit
+//!    or death; reads, opens and exec wait for an event or an answer alone.
 //!    So when a task sleeps in anything but these, or dies, the helper process makes and closes a
 //!    group without marks, which returns when the reaper has run (`fsnotify_destroy_group()` calls
 //!    `fsnotify_wait_marks_destroyed()`). A task whose count of switches is the same before and
@@ -36,7 +39,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use anyhow::{Context, Result, bail};
 use refan_abi::InitFlags;
-use refan_program::Task;
+use refan_program::{Call, Step, Task};
 use rustix::process::Signal;
 
 use super::{Coordinator, Life, wait_for};
@@ -79,6 +82,8 @@ impl Coordinator<'_> {
     pub(super) fn settle(&mut self, released: bool) -> Result<Vec<Task>> {
         self.released = released;
         let mut drained = None;
+        // Whoever was just given an order runs first.
+        rustix::thread::sched_yield();
         loop {
             let Some(asleep) = self.look()? else {
                 rustix::thread::sched_yield();
@@ -136,6 +141,13 @@ impl Coordinator<'_> {
     /// How a task sleeps; `None` when it does not.
     fn sleeper(&mut self, task: Task) -> Result<Option<Sleeper>> {
         let slot = self.run.slot(task);
+        if self.processors == 1
+            && slot.state() == State::Calling
+            && !slot.killed.load(Ordering::Acquire)
+            && self.run.program.steps.get(usize::from(slot.step())).is_some_and(asks_or_reads)
+        {
+            return Ok(Some(Sleeper { task, switches: None, may_move: false }));
+        }
         let known = &mut self.known[usize::from(task.0)];
         let pid = slot.outer_pid.load(Ordering::Acquire);
         let file = match &mut known.syscall {
@@ -166,9 +178,10 @@ impl Coordinator<'_> {
 fn others_run_by(loadavg: &File) -> Result<bool> {
     let mut buffer = [0; 128];
     let len = loadavg.read_at(&mut buffer, 0).context("reading /proc/loadavg")?;
-    let text = String::from_utf8_lossy(&buffer[..len]);
-    let running = running_threads(&text);
-    Ok(running.with_context(|| format!("/proc/loadavg says {text:?}"))? > 1)
+    let text = &buffer[..len];
+    let running = running_threads(text);
+    let said = || format!("/proc/loadavg says {:?}", String::from_utf8_lossy(text));
+    Ok(running.with_context(said)? > 1)
 }
 
 /// The same for who asks but once.
@@ -179,6 +192,14 @@ pub fn others_run() -> Result<bool> {
 /// Opens `/proc/loadavg`.
 pub(super) fn open_loadavg() -> Result<File> {
     File::open("/proc/loadavg").context("opening /proc/loadavg")
+}
+
+/// Whether a step sleeps in one system call only, and [`waits_for_tasks`] holds of that.
+fn asks_or_reads(step: &Step) -> bool {
+    matches!(
+        step.call.innermost(),
+        Call::Open { .. } | Call::Read { .. } | Call::Pread { .. } | Call::Readdir { .. }
+    )
 }
 
 /// Whether a sleep in this call can only be one for an event, an answer or a signal.
@@ -197,8 +218,10 @@ fn waits_for_tasks(call: i64) -> bool {
 }
 
 /// The fourth field of `/proc/loadavg` (`proc_loadavg(5)`).
-fn running_threads(text: &str) -> Option<u32> {
-    text.split(' ').nth(3)?.split_once('/')?.0.parse().ok()
+fn running_threads(text: &[u8]) -> Option<u32> {
+    let threads = text.split(|byte| *byte == b' ').nth(3)?;
+    let end = threads.iter().position(|byte| *byte == b'/')?;
+    std::str::from_utf8(&threads[..end]).ok()?.parse().ok()
 }
 
 /// The call that a task sleeps in by its `/proc/PID/syscall`: `running` is none, and -1 is not in
@@ -346,8 +369,8 @@ mod tests {
 
     #[test]
     fn what_proc_says_is_read() {
-        assert_eq!(running_threads("0.00 0.01 0.05 2/45 77\n"), Some(2));
-        assert_eq!(running_threads("garbage"), None);
+        assert_eq!(running_threads(b"0.00 0.01 0.05 2/45 77\n"), Some(2));
+        assert_eq!(running_threads(b"garbage"), None);
         assert_eq!(call_of("running\n"), None);
         assert_eq!(call_of("0 0x3 0x7ffe 0x1000 0x0 0x0 0x0 0x7ffe 0x40\n"), Some(0));
         assert_eq!(call_of("-1 0x0 0x0\n"), Some(-1));
@@ -365,7 +388,7 @@ mod tests {
         let pid = std::process::id() as i32;
         let sees = || switches_asleep(pid).expect("a status").is_some();
         assert!((0..1000).any(|_| sees()));
-        let text = fs::read_to_string("/proc/loadavg").expect("a text");
+        let text = fs::read("/proc/loadavg").expect("a text");
         assert!(running_threads(&text).expect("a count") > 0);
     }
 }

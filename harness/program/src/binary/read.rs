@@ -99,10 +99,15 @@ fn pick<T: Copy>(table: &[T], byte: u8) -> T {
     table[usize::from(byte) % table.len()]
 }
 
-/// The place of a byte in a table, or where it is none, one of these if there are any.
-fn likely<T: Copy>(table: &[T], byte: u8, likely: &[T]) -> Option<T> {
+/// The place of a byte in a table, or where it is none, one of what is likely if that is anything. What
+/// is likely is found out only then: what was written names everything by its place.
+fn likely<T: Copy, L: AsRef<[T]>>(table: &[T], byte: u8, likely: impl FnOnce() -> L) -> Option<T> {
     let place = usize::from(byte);
-    let choices = if place < table.len() || likely.is_empty() { table } else { likely };
+    if let Some(named) = table.get(place) {
+        return Some(*named);
+    }
+    let likely = likely();
+    let choices = if likely.as_ref().is_empty() { table } else { likely.as_ref() };
     place.checked_rem(choices.len()).map(|at| choices[at])
 }
 
@@ -217,8 +222,8 @@ impl<'a> Reader<'a> {
     }
 
     fn op(&self, byte: u8) -> Op {
-        let due = self.outlook.due(self.block.map(|_| self.in_block));
-        likely(&Op::STEPS, byte, &due).unwrap_or(Op::Await)
+        let due = || self.outlook.due(self.block.map(|_| self.in_block));
+        likely(&Op::STEPS, byte, due).unwrap_or(Op::Await)
     }
 
     fn step(&mut self, op: Op) -> Option<Step> {
@@ -232,7 +237,7 @@ impl<'a> Reader<'a> {
         let start = if self.sight.begins_branch(op) { self.start() } else { None };
         let call = match op {
             Op::Spawn => {
-                let op = likely(&Op::SPAWNED, self.bytes.byte(), &Op::SPAWNED_OFTEN)?;
+                let op = likely(&Op::SPAWNED, self.bytes.byte(), || Op::SPAWNED_OFTEN)?;
                 Call::Spawn { call: Box::new(self.call(op, Role::File)?) }
             }
             op => self.call(op, Role::Queue)?,
@@ -264,13 +269,13 @@ impl<'a> Reader<'a> {
     fn actor(&mut self, op: Op) -> Option<Task> {
         let byte = self.bytes.byte();
         let actors = actors(&self.scope, op);
-        let mut idle = self.outlook.idle(&actors);
         if matches!(op, Op::Setuid | Op::UnshareUser) && usize::from(byte) >= actors.len() {
+            let mut idle = self.outlook.idle(&actors);
             // Without its capabilities `main` makes no group any more.
             idle.retain(|task| *task != Task::MAIN);
             return (!idle.is_empty()).then(|| pick(&idle, byte));
         }
-        likely(&actors, byte, &idle)
+        likely(&actors, byte, || self.outlook.idle(&actors))
     }
 
     fn bind(&mut self, call: &Call) -> Bind {
@@ -301,7 +306,12 @@ impl<'a> Reader<'a> {
                 let flags = word::read(&mut self.bytes, tables::MARK, tables::MARK_OFTEN);
                 let masks = tables::events_often(self.outlook.flags_of(group));
                 let mask = word::read(&mut self.bytes, tables::EVENTS, masks);
-                Call::FanotifyMark { group, flags, mask, path: self.path(&tables::paths_for(mask)) }
+                Call::FanotifyMark {
+                    group,
+                    flags,
+                    mask,
+                    path: self.path(|_| tables::paths_for(mask)),
+                }
             }
             Op::OpenQueue => Call::OpenQueue { control: self.fd(Some(Role::Group), GROUPS) },
             Op::Read => Call::Read { fd: self.fd(Some(read), READS), size: self.read_size() },
@@ -344,7 +354,7 @@ impl<'a> Reader<'a> {
                 let (fd, size) = (self.fd(Some(read), READS), self.read_size());
                 Call::ReadMissing { fd, size, good: self.read_size().min(size) }
             }
-            Op::PageIn => Call::PageIn { task: self.task(|_| true, &[])? },
+            Op::PageIn => Call::PageIn { task: self.task(|_| true, |_| Vec::new())? },
             Op::WriteFault => Call::WriteFault {
                 fd: self.fd(Some(Role::Queue), QUEUES),
                 event: self.fd(Some(Role::Event), EVENTS),
@@ -358,8 +368,8 @@ impl<'a> Reader<'a> {
             Op::Pwrite => Call::Pwrite { fd: self.fd(None, CONTENTS), text: self.text() },
             Op::Truncate => {
                 // Those that were asked about before.
-                let watched = self.outlook.watched(false);
-                Call::Truncate { path: self.path(&watched), size: self.read_size() }
+                let path = self.path(|outlook| outlook.watched(false));
+                Call::Truncate { path, size: self.read_size() }
             }
             Op::Ftruncate => {
                 Call::Ftruncate { fd: self.fd(None, CONTENTS), size: self.read_size() }
@@ -370,9 +380,10 @@ impl<'a> Reader<'a> {
             Op::Mmap => Call::Mmap { fd: self.fd(None, CONTENTS), size: self.read_size() },
             Op::Readdir => Call::Readdir { fd: self.fd(None, CONTENTS) },
             Op::Dup2 => Call::Dup2 { fd: self.fd(None, ANYTHING), to: self.fd(None, ANYTHING) },
-            Op::PidfdGetfd => {
-                Call::PidfdGetfd { task: self.task(|_| true, &[])?, fd: self.fd(None, ANYTHING) }
-            }
+            Op::PidfdGetfd => Call::PidfdGetfd {
+                task: self.task(|_| true, |_| Vec::new())?,
+                fd: self.fd(None, ANYTHING),
+            },
             Op::OpenQueue32 => Call::OpenQueue32 { control: self.fd(Some(Role::Group), GROUPS) },
             Op::Socket => Call::Socket,
             Op::SendFd => {
@@ -390,17 +401,11 @@ impl<'a> Reader<'a> {
                 fd: self.fd(None, ANYTHING),
                 flags: word::read(&mut self.bytes, tables::FD_FLAGS, tables::FD_FLAGS),
             },
-            Op::Open => {
-                let watched = self.outlook.watched(false);
-                Call::Open {
-                    path: self.path(&watched),
-                    flags: word::read(&mut self.bytes, tables::OPEN, tables::OPEN_OFTEN),
-                }
-            }
-            Op::Exec => {
-                let watched = self.outlook.watched(true);
-                Call::Exec { path: self.path(&watched) }
-            }
+            Op::Open => Call::Open {
+                path: self.path(|outlook| outlook.watched(false)),
+                flags: word::read(&mut self.bytes, tables::OPEN, tables::OPEN_OFTEN),
+            },
+            Op::Exec => Call::Exec { path: self.path(|outlook| outlook.watched(true)) },
             Op::Setuid => Call::Setuid { uid: u16::from_le_bytes(self.bytes.array()) },
             Op::Sysctl => Call::Sysctl {
                 name: pick(&Sysctl::ALL, self.bytes.byte()),
@@ -413,26 +418,30 @@ impl<'a> Reader<'a> {
             Op::Fork => Call::Fork,
             Op::Exit => Call::Exit,
             Op::Kill => {
-                let victims = self.outlook.victims();
-                Call::Kill { task: self.task(|origin| origin != Origin::Main, &victims)? }
+                Call::Kill { task: self.task(|origin| origin != Origin::Main, Outlook::victims)? }
             }
             Op::Signal => {
-                let sleepers = self.outlook.sleepers();
-                let task = self.task(|_| true, &sleepers)?;
+                let task = self.task(|_| true, Outlook::sleepers)?;
                 Call::Signal { task, restart: self.bytes.byte() % 2 == 1 }
             }
-            Op::Await => Call::Await { task: self.task(|_| true, &[])? },
+            Op::Await => Call::Await { task: self.task(|_| true, |_| Vec::new())? },
             // A spawned task spawns nothing, and `step` has taken all others.
             Op::Spawn | Op::BeginBlock | Op::EndBlock => return None,
         })
     }
 
-    fn task(&mut self, takes: impl Fn(Origin) -> bool, of_use: &[Task]) -> Option<Task> {
+    fn task(
+        &mut self,
+        takes: impl Fn(Origin) -> bool,
+        of_use: impl FnOnce(&Outlook) -> Vec<Task>,
+    ) -> Option<Task> {
         let byte = self.bytes.byte();
         let tasks = self.sight.newest_tasks(&self.scope, takes);
-        let of_use: Vec<Task> =
-            of_use.iter().copied().filter(|task| tasks.contains(task)).collect();
-        likely(&tasks, byte, &of_use)
+        likely(&tasks, byte, || {
+            let mut of_use = of_use(&self.outlook);
+            of_use.retain(|task| tasks.contains(task));
+            of_use
+        })
     }
 
     /// A variable of this role, where there is one, or else any; or one that is wanted.
@@ -450,18 +459,21 @@ impl<'a> Reader<'a> {
                 if fit.is_empty() {
                     fit = self.sight.newest_vars(&self.scope, None);
                 }
-                let mut wanted = self.outlook.fds(wants, self.task);
-                let all = self.sight.newest_vars(&self.scope, None);
-                wanted.retain(|var| all.contains(var));
-                likely(&fit, byte, &wanted).map(Fd::Var)
+                let wanted = || {
+                    let mut wanted = self.outlook.fds(wants, self.task);
+                    let all = self.sight.newest_vars(&self.scope, None);
+                    wanted.retain(|var| all.contains(var));
+                    wanted
+                };
+                likely(&fit, byte, wanted).map(Fd::Var)
             }
         };
         fd.unwrap_or(Fd::Number(refan_abi::NO_FD))
     }
 
-    fn path(&mut self, of_use: &[Path]) -> Path {
-        let paths = tables::paths();
-        likely(&paths, self.bytes.byte(), of_use).unwrap_or(paths[0])
+    fn path(&mut self, of_use: impl FnOnce(&Outlook) -> Vec<Path>) -> Path {
+        let paths = &tables::PATHS;
+        likely(paths, self.bytes.byte(), || of_use(&self.outlook)).unwrap_or(paths[0])
     }
 
     fn text(&mut self) -> String {
@@ -473,7 +485,7 @@ impl<'a> Reader<'a> {
         match self.bytes.byte() {
             WIDE => u32::from_le_bytes(self.bytes.array()) % (Program::MAX_READ + 1),
             place => {
-                let size = likely(&tables::READ_SIZES, place, &tables::READ_SIZES_OFTEN);
+                let size = likely(&tables::READ_SIZES, place, || tables::READ_SIZES_OFTEN);
                 size.unwrap_or(Call::DEFAULT_READ)
             }
         }

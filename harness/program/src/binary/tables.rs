@@ -231,10 +231,17 @@ impl Op {
     };
 }
 
-/// The paths.
-pub(super) fn paths() -> Vec<Path> {
-    Path::all().collect()
-}
+/// The paths, in the order of [`Path::all`].
+pub(super) const PATHS: [Path; PathKind::ALL.len() * Path::PER_KIND as usize] = {
+    const PER_KIND: usize = Path::PER_KIND as usize;
+    let mut paths = [Path { kind: PathKind::ALL[0], index: 0 }; PathKind::ALL.len() * PER_KIND];
+    let mut at = 0;
+    while at < paths.len() {
+        paths[at] = Path { kind: PathKind::ALL[at / PER_KIND], index: (at % PER_KIND) as u8 };
+        at += 1;
+    }
+    paths
+};
 
 /// Fd flags.
 pub(super) const FD_FLAGS: &[FdFlags] = &[FdFlags::CLOEXEC, FdFlags::empty()];

@@ -242,7 +242,7 @@ impl Writer<'_> {
     }
 
     fn path(&mut self, path: Path) {
-        self.byte(place(&tables::paths(), &path).unwrap_or_default());
+        self.byte(place(&tables::PATHS, &path).unwrap_or_default());
     }
 
     fn read_size(&mut self, size: u32) {
