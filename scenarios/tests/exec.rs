@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use refan_runner::Prepared;
 use refan_runner::cache::Cache;
-use refan_runner::exec::{self, Command, CommandEnd, Files, Input, Ran, Stream, Streams, TaskEnd};
+use refan_runner::exec::{
+    self, Command, CommandEnd, Files, Input, Peer, Ran, Stream, Streams, TaskEnd, Window,
+};
 
 /// A program that does what its first argument says.
 const PROGRAM: &str = r#"
@@ -15,8 +17,17 @@ const PROGRAM: &str = r#"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <errno.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+static volatile sig_atomic_t seen;
+
+static void note(int sig)
+{
+	seen = sig;
+}
 
 int main(int argc, char **argv)
 {
@@ -54,6 +65,27 @@ int main(int argc, char **argv)
 		}
 		return 5;
 	}
+	if (!strcmp(what, "terminal")) {
+		struct sigaction action = { .sa_handler = note };
+		struct winsize size;
+		int lines = 0;
+
+		sigaction(SIGWINCH, &action, NULL);
+		sigaction(SIGINT, &action, NULL);
+		printf("terminal %d%d%d, own %d\n", isatty(0), isatty(1), isatty(2),
+		       tcgetpgrp(0) == getpid());
+		do {
+			ioctl(0, TIOCGWINSZ, &size);
+			printf("signal %d, %d lines of %d\n", seen, size.ws_row, size.ws_col);
+			fflush(stdout);
+			clearerr(stdin);
+			errno = 0;
+			while (fgets(line, sizeof(line), stdin) && strcmp(line, "end\n"))
+				lines++;
+		} while (errno == EINTR);
+		printf("%d lines typed\n", lines);
+		return 3;
+	}
 	if (!strcmp(what, "report")) {
 		puts("what came before");
 		fflush(stdout);
@@ -84,6 +116,62 @@ impl Streams for Captured {
     fn input(&mut self, _wait: Duration) -> Input {
         if self.input.is_empty() { Input::End } else { Input::Bytes(self.input.remove(0)) }
     }
+}
+
+/// Somebody at a terminal who waits for what is shown and then does something.
+struct Person {
+    script: Vec<(&'static str, Input)>,
+    shown: String,
+}
+
+impl Streams for Person {
+    fn wrote(&mut self, stream: Stream, bytes: &[u8]) {
+        assert_eq!(stream, Stream::Output);
+        self.shown += &String::from_utf8_lossy(bytes);
+    }
+
+    fn input(&mut self, wait: Duration) -> Input {
+        match self.script.first() {
+            Some((awaited, _)) if self.shown.contains(awaited) => self.script.remove(0).1,
+            _ => {
+                std::thread::sleep(wait);
+                Input::None
+            }
+        }
+    }
+}
+
+/// What a terminal of 24 lines of 80 has shown when the script is over, and how the program has ended; None
+/// where the kernel has no terminals.
+fn at_terminal(script: Vec<(&'static str, Input)>) -> Option<(Option<CommandEnd>, String)> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut files = Files::default();
+    files.add(&compiled(folder.path()), Path::new("/work/program")).expect("the program");
+    let command = Command {
+        program: b"/work/program".to_vec(),
+        arguments: vec![b"terminal".to_vec()],
+        environment: Vec::new(),
+        folder: b"/work".to_vec(),
+        speaks_to: Peer::Terminal(Window { rows: 24, columns: 80 }),
+        limit_ms: Some(60_000),
+    };
+    let mut person = Person { script, shown: String::new() };
+    match exec::run(&prepared(), &files, &command, &mut person) {
+        Ok(ran) => {
+            assert_eq!(ran.report, None);
+            Some((ran.end, person.shown))
+        }
+        Err(error) => {
+            // The targets whose kernels are to be built quickly have none.
+            assert!(error.to_string().contains("CONFIG_UNIX98_PTYS"), "{error:#}");
+            eprintln!("not judged: the kernel has no pseudo-terminals");
+            None
+        }
+    }
+}
+
+fn typed(text: impl Into<Vec<u8>>) -> Input {
+    Input::Bytes(text.into())
 }
 
 fn prepared() -> Prepared {
@@ -117,7 +205,8 @@ fn run(words: &[&str], streams: &mut Captured) -> Ran {
         arguments: words.iter().map(|word| word.as_bytes().to_vec()).collect(),
         environment: vec![(b"ANSWER".to_vec(), b"42".to_vec())],
         folder: b"/work".to_vec(),
-        limit_ms: 30_000,
+        speaks_to: Peer::Pipes,
+        limit_ms: Some(30_000),
     };
     exec::run(&prepared(), &files, &command, streams).unwrap_or_else(|error| panic!("{error:#}"))
 }
@@ -182,11 +271,44 @@ fn what_cannot_be_executed_is_told() {
         arguments: Vec::new(),
         environment: Vec::new(),
         folder: b"/work".to_vec(),
-        limit_ms: 1000,
+        speaks_to: Peer::Pipes,
+        limit_ms: Some(1000),
     };
     let ran = exec::run(&prepared(), &Files::default(), &command, &mut Captured::default());
     let ran = ran.unwrap_or_else(|error| panic!("{error:#}"));
     assert_eq!(ran.end, Some(CommandEnd::NotStarted { errno: 2 }));
+}
+
+#[test]
+fn a_terminal_passes_on_its_size_and_its_keys() {
+    let script = vec![
+        ("signal 0, 24 lines of 80", Input::Window(Window { rows: 50, columns: 132 })),
+        ("signal 28, 50 lines of 132", typed("\x03")),
+        ("signal 2, 50 lines of 132", typed("a line\rend\r")),
+    ];
+    let Some((end, shown)) = at_terminal(script) else { return };
+    assert!(shown.contains("terminal 111, own 1\r\n"), "{shown}");
+    assert!(shown.ends_with("a line\r\nend\r\n1 lines typed\r\n"), "{shown}");
+    assert_eq!(end, Some(exited(3)));
+}
+
+#[test]
+fn what_is_pasted_is_typed_whole() {
+    let line = format!("{}\r", "x".repeat(79));
+    let paste = line.repeat(Input::MOST / line.len());
+    let lines = paste.matches('\r').count() * 4;
+    let start = "24 lines of 80";
+    let mut script: Vec<_> = (0..4).map(|_| (start, typed(paste.clone()))).collect();
+    script.push((start, typed("end\r")));
+    let Some((end, shown)) = at_terminal(script) else { return };
+    assert!(shown.ends_with(&format!("{lines} lines typed\r\n")), "{shown}");
+    assert_eq!(end, Some(exited(3)));
+}
+
+#[test]
+fn a_terminal_that_hangs_up_ends_its_program() {
+    let Some((end, _)) = at_terminal(vec![("24 lines", Input::End)]) else { return };
+    assert_eq!(end, Some(CommandEnd::Ended(TaskEnd::Signaled(1))));
 }
 
 #[test]

@@ -48,17 +48,33 @@ pub enum Command {
     ///
     /// The program's file is copied into the guest and run there as root, on a machine of its own. Where
     /// it starts, /work, is a tmpfs, as is /tmp; /proc, /sys and /dev are mounted as far as the kernel has
-    /// them. It has to be linked statically (`cc -static`). Input, output and errors are passed through as
-    /// they come. Time in the guest is that of its instructions on the machine `deterministic`: there a
+    /// them. It has to be linked statically (`cc -static`), unless --rootfs brings what it needs. Input,
+    /// output and errors are passed through as they come. Time in the guest is that of its instructions on the machine `deterministic`: there a
     /// sleep takes no time unless the program may wait for input.
+    ///
+    /// Of a folder each executable file is run as a test on a machine of its own, and what became of it is
+    /// told as KTAP with the output in between: a test fails by its exit status or by what it says itself as
+    /// TAP or KTAP, and was skipped with status 4 (kselftest) or 32 (LTP). Status 1 if one failed, else 0.
     ///
     /// Exit status: the program's own, 128 + N if signal N ended it, 126 if it cannot be executed and 127
     /// if it is not there; but 1 whatever it says if the kernel reported something, 2 usage or the host
     /// lacks something, 3 the program does not end or the machine failed. Standard error tells which.
     #[command(after_help = "Examples:\n  cargo xtask exec -- ./my-test -v\n  \
         cargo xtask exec --kernel-src ~/linux --target kasan -- ./fanotify01\n  \
+        cargo xtask exec --rootfs ~/debian -- ./folder-of-tests\n  \
         cargo xtask exec --busybox /bin/busybox -- sh -c 'uname -r; dmesg | tail'")]
     Exec(Exec),
+    /// A shell in the guest, at your terminal
+    ///
+    /// It is that of busybox or of the root's files, which is root on a machine of its own, with job
+    /// control; the size of your terminal is passed on. Time in the guest is that of its instructions on
+    /// the machine `deterministic`, where nothing to do passes as fast as it does here.
+    ///
+    /// Exit status: as of `exec`.
+    #[command(after_help = "Examples:\n  cargo xtask shell --busybox /bin/busybox\n  \
+        cargo xtask shell --rootfs ~/debian --copy ./tests --target kasan\n  \
+        cargo xtask shell --rootfs ~/debian -- /usr/bin/python3")]
+    Shell(Shell),
     /// The kernels under test and the cache
     #[command(subcommand)]
     Kernel(Kernel),
@@ -136,6 +152,9 @@ pub struct Machine {
     /// Use only what the cache holds
     #[arg(long)]
     pub offline: bool,
+    /// Whether its kernel has pseudo-terminals in any case, for a shell.
+    #[arg(skip)]
+    pub terminals: bool,
 }
 
 impl Machine {
@@ -377,9 +396,9 @@ pub struct Fuzz {
     pub machine: Machine,
 }
 
-/// `exec`.
+/// A guest, and what it has.
 #[derive(Debug, Args)]
-pub struct Exec {
+pub struct Guest {
     /// The kernel and its machine.
     #[command(flatten)]
     pub machine: Machine,
@@ -390,12 +409,37 @@ pub struct Exec {
     #[arg(long, value_name = "PATH")]
     pub copy: Vec<PathBuf>,
     /// A static busybox, whose commands the guest then has: for scripts
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "rootfs")]
     pub busybox: Option<PathBuf>,
+    /// Folder whose files the guest has as its root, such as debootstrap makes: for dynamic programs
+    ///
+    /// They are copied into the guest's memory, all as root's; the folder stays as it is. Its `dev`, `proc`
+    /// and `sys` are left out, which are the kernel's there.
+    #[arg(long, value_name = "DIR")]
+    pub rootfs: Option<PathBuf>,
+}
+
+/// `shell`.
+#[derive(Debug, Args)]
+pub struct Shell {
+    /// The guest.
+    #[command(flatten)]
+    pub guest: Guest,
+    /// What is run in place of the shell: a file of this host or a command of the guest's
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// `exec`.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// The guest.
+    #[command(flatten)]
+    pub guest: Guest,
     /// How long the program may run, by the guest's clock and by the host's
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     pub timeout: Duration,
-    /// The program, a file of this host or a command of busybox, and its arguments
+    /// The program, a file of this host or a command of the guest's, and its arguments; or a folder of tests
     #[arg(last = true, required = true, value_name = "CMD")]
     pub command: Vec<OsString>,
 }

@@ -60,6 +60,7 @@ fn run(cli: &cli::Cli) -> Result<Exit> {
         cli::Command::Test(arguments) => test::run(&repository, arguments),
         cli::Command::Fuzz(arguments) => fuzz::run(&repository, arguments),
         cli::Command::Exec(arguments) => exec::run(&repository, arguments),
+        cli::Command::Shell(arguments) => exec::shell(&repository, arguments),
         cli::Command::Kernel(command) => kernel_command::run(&repository, command),
         cli::Command::Doctor(arguments) => doctor_command::run(&repository, arguments),
         cli::Command::Bench(cli::Bench::Boot(measure)) => bench::boot(&repository, measure),

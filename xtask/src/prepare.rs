@@ -111,6 +111,7 @@ pub fn prepare(repository: &Path, options: &cli::Machine, steps: &Steps) -> Resu
         initramfs: initramfs.path().join(INITRAMFS),
         patience: PATIENCE,
         watched: None,
+        memory_mib: None,
         snapshot: snapshot.as_ref().map(|(entry, key)| (entry.path().to_owned(), key.clone())),
     };
     let parts = [Some(initramfs), snapshot.map(|(entry, _)| entry)];
@@ -167,6 +168,7 @@ pub fn request(options: &cli::Machine) -> KernelRequest {
         source,
         series: options.series.clone().unwrap_or_else(|| default_series.to_owned()),
         target: options.target.clone(),
+        terminals: options.terminals,
         offline: options.offline,
     }
 }
@@ -216,8 +218,9 @@ fn machine(
 fn describe(spec: &MachineSpec, why_not_kvm: Option<&str>) -> String {
     let MachineSpec { qemu, profile, accelerator, .. } = spec;
     let s = if profile.cpus == 1 { "" } else { "s" };
-    let why =
-        why_not_kvm.map_or_else(String::new, |why| format!("; KVM does not work here: {why}"));
+    // `doctor` tells the rest of it.
+    let why = why_not_kvm.and_then(|why| why.lines().next());
+    let why = why.map_or_else(String::new, |why| format!("; KVM does not work here: {why}"));
     format!(
         "{}, {} CPU{s}, QEMU {} with {accelerator}{why}",
         profile.name,

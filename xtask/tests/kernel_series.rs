@@ -43,6 +43,7 @@ fn build(dir: &Path, series: &str) -> Error {
         source: Source::Tree(dir.join("tree")),
         series: series.to_owned(),
         target: "t".to_owned(),
+        terminals: false,
         offline: true,
     };
     let cache = Cache::at(dir.join("cache"), 1 << 30).unwrap();

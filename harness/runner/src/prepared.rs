@@ -84,9 +84,18 @@ pub struct Prepared {
     /// Code that is watched, if any is: programs take another time then.
     #[serde(default)]
     pub watched: Option<Watched>,
+    /// Guest RAM in MiB where it is not the profile's.
+    #[serde(default)]
+    pub memory_mib: Option<u64>,
 }
 
 impl Prepared {
+    /// The same with so much memory; it boots each time.
+    #[must_use]
+    pub(crate) fn with_memory(&self, memory_mib: u64) -> Self {
+        Self { memory_mib: Some(memory_mib), snapshot: None, ..self.clone() }
+    }
+
     /// The same with a guest that tells what is passed of the code in these folders.
     pub fn watching(&self, code: &Code, folders: &[&str]) -> Self {
         let folders = folders.iter().map(|folder| (*folder).to_owned()).collect();
@@ -162,9 +171,11 @@ impl Prepared {
 
     /// What QEMU is started with.
     pub fn spec(&self) -> Result<MachineSpec> {
+        let mut profile = Profile::load(&self.profile)?;
+        profile.memory_mib = self.memory_mib.unwrap_or(profile.memory_mib);
         Ok(MachineSpec {
             qemu: Qemu::at(&self.qemu)?,
-            profile: Profile::load(&self.profile)?,
+            profile,
             accelerator: self.accelerator,
             kernel: self.image.clone(),
             initramfs: Some(self.initramfs.clone()),

@@ -49,8 +49,28 @@ pub struct Command {
     pub environment: Vec<(Vec<u8>, Vec<u8>)>,
     /// The folder that it starts in.
     pub folder: Vec<u8>,
-    /// How long it may run by the guest's clock, in milliseconds.
-    pub limit_ms: u64,
+    /// What it speaks to.
+    pub speaks_to: Peer,
+    /// How long it may run by the guest's clock, in milliseconds; at a terminal there need not be a limit.
+    pub limit_ms: Option<u64>,
+}
+
+/// What a command has as its standard input, output and error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Peer {
+    /// A pipe each.
+    Pipes,
+    /// A terminal of this size, which controls its session. What it writes is all [`Stream::Output`].
+    Terminal(Window),
+}
+
+/// The size of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
 }
 
 /// What a command is given to read when it goes on.
@@ -60,7 +80,9 @@ pub enum Input {
     None,
     /// These bytes, at most [`Input::MOST`].
     Bytes(Vec<u8>),
-    /// Nothing any more.
+    /// Nothing yet, but the terminal has another size now.
+    Window(Window),
+    /// Nothing any more; a terminal hangs up.
     End,
 }
 

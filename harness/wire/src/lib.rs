@@ -11,7 +11,7 @@ mod job;
 mod record;
 mod region;
 
-pub use command::{Command, CommandEnd, Input, Node, Placed, Stream};
+pub use command::{Command, CommandEnd, Input, Node, Peer, Placed, Stream, Window};
 pub use coverage::{COUNTERS, PlacesError, Watch, places_passed, take_counters, watch};
 pub use door::{GATE_PORT, RING_PORT};
 pub use job::Job;

@@ -20,7 +20,7 @@ use crate::{Job, Record};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"Rfan");
 /// Version of the layout and of what is exchanged.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 
 const VERSION_AT: usize = 4;
 const JOB_NUMBER_AT: usize = 16;

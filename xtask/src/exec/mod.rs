@@ -1,73 +1,92 @@
-//! `exec`: what the user has, run in the guest.
+//! `exec` and `shell`: what the user has, run in the guest.
 
+mod folder;
 mod guest_files;
+mod raw_mode;
+mod rootfs;
+mod shell;
+mod tap;
 mod terminal;
+
+pub use shell::run as shell;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
-use refan_runner::exec::{self, Command, CommandEnd, Files, Ran, TaskEnd};
+use refan_runner::Prepared;
+use refan_runner::exec::{self, Command, CommandEnd, Files, Peer, Ran, TaskEnd};
 
 use crate::cli;
-use crate::exit::Exit;
+use crate::exit::{Exit, usage};
 use crate::prepare::{self, Ready};
 use crate::steps::Steps;
 use crate::{mutants, report};
-use guest_files::{FOLDER, Program};
+use guest_files::{FOLDER, Inside, PATH};
 use terminal::Terminal;
 
-/// Its environment: what a shell's login would set.
-const ENVIRONMENT: [(&str, &str); 4] = [
-    ("PATH", "/work:/bin:/sbin:/usr/bin:/usr/sbin"),
-    ("HOME", "/work"),
-    ("USER", "root"),
-    ("TERM", "dumb"),
-];
+/// The terminal of a command that has none.
+const NO_TERM: &str = "dumb";
 
 /// Runs the command and passes on what it ends with.
 pub fn run(repository: &Path, arguments: &cli::Exec) -> Result<Exit> {
     // What the user can mend is told before anything is built.
-    let mut files = Files::default();
-    if let Some(busybox) = &arguments.busybox {
-        guest_files::add_busybox(&mut files, busybox)?;
+    let mut inside = Inside::of(&arguments.guest)?;
+    if let Some(folder) = inside.folder(&arguments.command) {
+        if arguments.command.len() > 1 {
+            return Err(usage("the tests of a folder are run without arguments"));
+        }
+        return folder::run(repository, arguments, inside, folder);
     }
-    for path in &arguments.copy {
-        guest_files::add_copy(&mut files, path)?;
-    }
-    let has_busybox = arguments.busybox.is_some();
-    let (program, rest) = guest_files::program(&arguments.command, has_busybox)?;
-    program.add(&mut files)?;
-    let command = command(&program, rest, arguments);
+    let (program, rest) = inside.add_program(&arguments.command)?;
+    let command = command(program.in_guest(), rest, NO_TERM, Peer::Pipes, Some(arguments.timeout));
+    let (_ready, prepared) = prepare(repository, &arguments.guest, false, &inside.files)?;
+    let ran = exec::run(&prepared, &inside.files, &command, &mut Terminal)?;
+    Ok(tell(&ran, &program.name(), Some(arguments.timeout)))
+}
 
+/// Prepares the kernel, and a machine with room for the files.
+fn prepare(
+    repository: &Path,
+    arguments: &cli::Guest,
+    terminals: bool,
+    files: &Files,
+) -> Result<(Ready, Prepared)> {
     let steps = Steps::new();
-    let ready = prepare_kernel(repository, arguments, &steps)?;
+    let machine = cli::Machine { terminals, ..arguments.machine.clone() };
+    let ready = match &arguments.mutant {
+        Some(name) => mutants::prepare(repository, name, &machine, &steps)?,
+        None => prepare::prepare(repository, &machine, &steps)?,
+    };
     steps.done();
-    let ran = exec::run(&ready.prepared, &files, &command, &mut Terminal)?;
-    Ok(tell(&ran, &program.name(), arguments))
+    let prepared = exec::with_room(&ready.prepared, files)?;
+    Ok((ready, prepared))
 }
 
-fn prepare_kernel(repository: &Path, arguments: &cli::Exec, steps: &Steps) -> Result<Ready> {
-    match &arguments.mutant {
-        Some(name) => mutants::prepare(repository, name, &arguments.machine, steps),
-        None => prepare::prepare(repository, &arguments.machine, steps),
-    }
-}
-
-fn command(program: &Program, rest: &[OsString], arguments: &cli::Exec) -> Command {
+fn command(
+    program: Vec<u8>,
+    rest: &[OsString],
+    term: &str,
+    speaks_to: Peer,
+    limit: Option<Duration>,
+) -> Command {
     let bytes = |text: &str| text.as_bytes().to_vec();
+    // What a shell's login would set.
+    let environment = [("PATH", PATH), ("HOME", FOLDER), ("USER", "root"), ("TERM", term)];
     Command {
-        program: program.in_guest(),
+        program,
         arguments: rest.iter().map(|word| word.as_bytes().to_vec()).collect(),
-        environment: ENVIRONMENT.map(|(name, value)| (bytes(name), bytes(value))).to_vec(),
+        environment: environment.map(|(name, value)| (bytes(name), bytes(value))).to_vec(),
         folder: bytes(FOLDER),
-        limit_ms: u64::try_from(arguments.timeout.as_millis()).unwrap_or(u64::MAX),
+        speaks_to,
+        limit_ms: limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
     }
 }
 
 /// Says on standard error what the program's own output does not.
-fn tell(ran: &Ran, name: &str, arguments: &cli::Exec) -> Exit {
+fn tell(ran: &Ran, name: &str, limit: Option<Duration>) -> Exit {
     let exit = exit_of(ran);
     let what = match &ran.end {
         None | Some(CommandEnd::Ended(TaskEnd::Exited(_))) => None,
@@ -79,7 +98,7 @@ fn tell(ran: &Ran, name: &str, arguments: &cli::Exec) -> Exit {
             Some(format!("{name} cannot be executed: {error}"))
         }
         Some(CommandEnd::Overdue { tasks }) => {
-            let after = report::seconds(arguments.timeout);
+            let after = report::seconds(limit.unwrap_or_default());
             let tasks: String = tasks.lines().map(|line| format!("\n  {line}")).collect();
             Some(format!("{name} has not ended after {after}:{tasks}"))
         }

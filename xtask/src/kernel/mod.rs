@@ -36,6 +36,9 @@ use tree::Tree;
 /// The kind of cache entry that a built kernel is.
 const KERNELS: &str = "kernels";
 const VMLINUX: &str = "vmlinux";
+/// The fragment with pseudo-terminals. Only a shell needs them, so targets whose kernels are to be built quickly
+/// do without.
+const TERMINALS: &str = "terminals";
 /// The part of the source whose lines reports show.
 const UNDER_TEST: &str = "fs/notify";
 
@@ -57,6 +60,8 @@ pub struct KernelRequest {
     pub series: String,
     /// The target to build it as.
     pub target: String,
+    /// Whether it has pseudo-terminals in any case ([`TERMINALS`]).
+    pub terminals: bool,
     /// Whether only what is in the cache may be used.
     pub offline: bool,
 }
@@ -139,7 +144,10 @@ pub fn ensure_kernel(
     cache: &Cache,
     progress: &dyn Progress,
 ) -> Result<Kernel> {
-    let target = configs.target(&request.target)?;
+    let mut target = configs.target(&request.target)?;
+    if request.terminals {
+        target.fragments.push(TERMINALS.to_owned());
+    }
     let fragments = configs.fragments(&target)?;
     let series = configs.series(&request.series)?;
     let coverage = &target.coverage;

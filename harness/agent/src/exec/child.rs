@@ -5,13 +5,14 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use refan_wire::{Command, CommandEnd, GuestRegion, Input, Record, Stream, TaskEnd};
+use refan_wire::{Command, CommandEnd, GuestRegion, Input, Record, Stream, TaskEnd, Window};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, WaitOptions};
 
+use super::terminal::Terminal;
 use super::{spawn, tasks};
 use crate::executor;
 
@@ -32,6 +33,8 @@ pub struct Child {
     input: Option<File>,
     output: Option<File>,
     error: Option<File>,
+    /// What types to it what is written to `input`, if it has a terminal.
+    terminal: Option<Terminal>,
     end: Option<TaskEnd>,
     /// It has been given something since it ran last.
     fed: bool,
@@ -51,21 +54,33 @@ pub enum Pause {
 }
 
 impl Child {
-    /// Starts a command.
-    pub fn start(command: &Command) -> Result<Self, Errno> {
+    /// Starts a command, at a terminal if there is one.
+    pub fn start(command: &Command, mut terminal: Option<Terminal>) -> Result<Self, Errno> {
         let (theirs, input) = pipe()?;
-        let (output, their_output) = pipe()?;
-        let (error, their_error) = pipe()?;
-        for ours in [&input, &output, &error] {
-            rustix::fs::fcntl_setfl(ours, OFlags::NONBLOCK)?;
-        }
-        let pid = spawn::spawn(command, [&theirs, &their_output, &their_error])?;
+        rustix::fs::fcntl_setfl(&input, OFlags::NONBLOCK)?;
+        let (pid, output, error) = match &mut terminal {
+            Some(terminal) => {
+                let pid = spawn::spawn(command, [terminal.theirs(); 3], true)?;
+                terminal.type_from(theirs);
+                (pid, terminal.output()?, None)
+            }
+            None => {
+                let (output, their_output) = pipe()?;
+                let (error, their_error) = pipe()?;
+                for ours in [&output, &error] {
+                    rustix::fs::fcntl_setfl(ours, OFlags::NONBLOCK)?;
+                }
+                let streams = [theirs.as_fd(), their_output.as_fd(), their_error.as_fd()];
+                (spawn::spawn(command, streams, false)?, output, Some(error.into()))
+            }
+        };
         Ok(Self {
             pid,
             pidfd: rustix::process::pidfd_open(pid, PidfdFlags::empty())?,
             input: Some(input.into()),
             output: Some(output.into()),
-            error: Some(error.into()),
+            error,
+            terminal,
             end: None,
             // There may be something to read from the start.
             fed: true,
@@ -73,9 +88,16 @@ impl Child {
     }
 
     /// Lets the command run until there is something to say. What it writes goes into the trace.
-    pub fn run(&mut self, region: &GuestRegion, deadline: Instant) -> Result<Pause, String> {
+    pub fn run(
+        &mut self,
+        region: &GuestRegion,
+        deadline: Option<Instant>,
+    ) -> Result<Pause, String> {
         let failed = |error: std::io::Error| format!("waiting for the command: {error}");
         loop {
+            if let Some(terminal) = &self.terminal {
+                terminal.type_on().map_err(|error| format!("typing: {error}"))?;
+            }
             let offered = self.await_something(deadline).map_err(failed)?;
             // Its end is looked at before what it has written, so that all of that is seen.
             self.reap();
@@ -86,16 +108,18 @@ impl Child {
             if let Some(end) = self.end {
                 // Its pipes can be larger than one reading, and others may still write to them.
                 for _ in 0..MOST_AT_END / CHUNK {
+                    self.await_terminal().map_err(failed)?;
                     drain(&mut self.output, Stream::Output, region)?;
                     drain(&mut self.error, Stream::Error, region)?;
                 }
                 return Ok(Pause::Over(CommandEnd::Ended(end)));
             }
-            if Instant::now() >= deadline {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(Pause::Over(CommandEnd::Overdue { tasks: tasks::doing() }));
             }
             let takes_input = self.takes_input().map_err(failed)?;
-            if wrote.contains(&true) || offered && takes_input {
+            // Who is at a terminal without a limit is to see that the guest is alive.
+            if wrote.contains(&true) || offered && (takes_input || self.terminal.is_some()) {
                 self.fed = false;
                 let idle = !executor::others_run().map_err(|error| format!("{error:#}"))?;
                 return Ok(Pause::Goes { takes_input, idle });
@@ -106,18 +130,26 @@ impl Child {
 
     /// Waits until the command has ended or written, or can be offered something to read; says whether it
     /// is the last.
-    fn await_something(&self, deadline: Instant) -> std::io::Result<bool> {
-        let left = deadline.saturating_duration_since(Instant::now());
+    fn await_something(&self, deadline: Option<Instant>) -> std::io::Result<bool> {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let tick = self.input.as_ref().map(|_| if self.fed { SHORT_TICK } else { TICK });
-        let timeout = Timespec::try_from(tick.map_or(left, |tick| tick.min(left)))
-            .map_err(std::io::Error::other)?;
+        let timeout = tick.into_iter().chain(left).min().map(Timespec::try_from);
+        let timeout = timeout.transpose().map_err(std::io::Error::other)?;
         let fds = [self.pidfd.as_fd(), self.or_end(&self.output), self.or_end(&self.error)];
         let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-        match rustix::event::poll(&mut polled, Some(&timeout)) {
+        match rustix::event::poll(&mut polled, timeout.as_ref()) {
             Ok(0) => Ok(tick.is_some()),
             Ok(_) | Err(Errno::INTR) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What is written to a terminal gets to its other side a little later.
+    fn await_terminal(&self) -> std::io::Result<()> {
+        let (Some(_), Some(output)) = (&self.terminal, &self.output) else { return Ok(()) };
+        let timeout = Timespec::try_from(TICK).map_err(std::io::Error::other)?;
+        rustix::event::poll(&mut [PollFd::new(output, PollFlags::IN)], Some(&timeout))?;
+        Ok(())
     }
 
     /// What tells of a stream; of one that is closed it is the end of the process.
@@ -134,7 +166,7 @@ impl Child {
         }
     }
 
-    /// Whether the command has read all that it was given, and the pipe is open.
+    /// Whether the command has read all that it was given, or its terminal has taken it, and the pipe is open.
     fn takes_input(&self) -> std::io::Result<bool> {
         match &self.input {
             Some(input) => Ok(rustix::io::ioctl_fionread(input)? == 0),
@@ -158,9 +190,22 @@ impl Child {
         }
     }
 
-    /// Lets the command read that there is no more.
+    /// Lets the command read that there is no more, or its terminal hang up.
     pub fn end_input(&mut self) {
         self.input = None;
+        if self.terminal.take().is_some() {
+            self.output = None;
+        }
+    }
+
+    /// Gives the command's terminal another size.
+    pub fn resize(&self, window: Window) -> Result<(), String> {
+        match &self.terminal {
+            Some(terminal) => terminal
+                .resize(window)
+                .map_err(|error| format!("changing the terminal's size: {error}")),
+            None => Err("a command without a terminal was given the size of one".to_owned()),
+        }
     }
 }
 

@@ -33,6 +33,9 @@ pub fn furnish() -> Result<()> {
         make_folder(at)?;
         mount(c"tmpfs", at)?;
     }
+    // What is put into the root may take up nearly all memory, not only the half.
+    rustix::mount::mount_remount("/", MountFlags::empty(), c"size=90%")
+        .context("giving the root more room")?;
     make_folder(TERMINALS)?;
     match rustix::mount::mount(c"devpts", TERMINALS, c"devpts", MountFlags::empty(), None) {
         Err(Errno::NODEV) => {}

@@ -4,22 +4,31 @@ mod child;
 mod files;
 mod spawn;
 mod tasks;
+mod terminal;
 
 use std::time::{Duration, Instant};
 
-use refan_wire::{Command, CommandEnd, GuestRegion, Input, Job, Record};
+use refan_wire::{Command, CommandEnd, GuestRegion, Input, Job, Peer, Record};
 
 use crate::arena::ARENA;
 use crate::door::Doorbell;
 use child::{Child, Pause};
+use terminal::Terminal;
 
 pub use files::{furnish, place};
 
 /// Runs a command to its end. Whenever it has written or can read, the host is told; the last record is
 /// its end, or says why there is none. That record's job is not answered yet.
 pub fn run(region: &GuestRegion, doorbell: &Doorbell, command: &Command) -> Record {
-    let deadline = Instant::now() + Duration::from_millis(command.limit_ms);
-    let mut child = match Child::start(command) {
+    let deadline = command.limit_ms.map(|limit| Instant::now() + Duration::from_millis(limit));
+    let terminal = match command.speaks_to {
+        Peer::Pipes => None,
+        Peer::Terminal(window) => match Terminal::open(window) {
+            Ok(terminal) => Some(terminal),
+            Err(error) => return Record::Broken { what: format!("{error:#}") },
+        },
+    };
+    let mut child = match Child::start(command, terminal) {
         Ok(child) => child,
         Err(errno) => {
             return Record::Over { end: CommandEnd::NotStarted { errno: errno.raw_os_error() } };
@@ -37,6 +46,7 @@ pub fn run(region: &GuestRegion, doorbell: &Doorbell, command: &Command) -> Reco
         let given = match next {
             Ok(Job::GoOn { input: Input::None }) => Ok(()),
             Ok(Job::GoOn { input: Input::Bytes(bytes) }) => child.give(&bytes),
+            Ok(Job::GoOn { input: Input::Window(window) }) => child.resize(window),
             Ok(Job::GoOn { input: Input::End }) => {
                 child.end_input();
                 Ok(())

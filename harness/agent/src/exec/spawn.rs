@@ -6,7 +6,7 @@
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -21,16 +21,21 @@ use crate::sys::{self, sys};
 use crate::{door, executor};
 
 /// Starts a command in a session of its own, with these as its standard input, output and error, without
-/// the rights to the ports by which PID 1 speaks to the host. Fails as `execve(2)`, or what comes before it.
-pub fn spawn(command: &Command, streams: [&OwnedFd; 3]) -> Result<Pid, Errno> {
+/// the rights to the ports by which PID 1 speaks to the host. If they are a terminal, it controls the session.
+/// Fails as `execve(2)`, or what comes before it.
+pub fn spawn(
+    command: &Command,
+    streams: [BorrowedFd<'_>; 3],
+    is_terminal: bool,
+) -> Result<Pid, Errno> {
     let image = Image::of(command)?;
     // The child's word: -errno, or nothing when it has become the command.
     let (word, child_word) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    let streams = streams.map(AsRawFd::as_raw_fd);
+    let streams = streams.map(|stream| stream.as_raw_fd());
     // SAFETY: no pointers: without `CLONE_VM` the child has a copy of this stack to go on with.
     let child = unsafe { sys!(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
     if child == 0 {
-        let error = image.become_it(streams) as i32;
+        let error = image.become_it(streams, is_terminal) as i32;
         let bytes = error.to_ne_bytes();
         // SAFETY: the bytes are a local. If nobody reads them the status still tells that it failed.
         unsafe { sys!(libc::SYS_write, child_word.as_raw_fd(), bytes.as_ptr(), bytes.len()) };
@@ -77,12 +82,12 @@ impl Image {
     }
 
     /// Makes the calling process this command; returns -errno if that fails.
-    fn become_it(&self, streams: [i32; 3]) -> i64 {
+    fn become_it(&self, streams: [i32; 3], is_terminal: bool) -> i64 {
         let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
             texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
         };
         let (arguments, environment) = (pointers(&self.arguments), pointers(&self.environment));
-        // What the pipes are numbered: their ends are above the standard streams, which PID 1 has.
+        // What is given is numbered above the standard streams, which PID 1 has.
         for (standard, stream) in (0..).zip(streams) {
             // SAFETY: no pointers; the numbers below 3 are PID 1's copies of the console.
             let made = unsafe { sys!(libc::SYS_dup2, stream, standard) };
@@ -96,6 +101,12 @@ impl Image {
             let session = sys!(libc::SYS_setsid);
             if session < 0 {
                 return session;
+            }
+            if is_terminal {
+                let controls = sys!(libc::SYS_ioctl, libc::STDIN_FILENO, libc::TIOCSCTTY, 0);
+                if controls < 0 {
+                    return controls;
+                }
             }
             // The runtime of PID 1 ignores it.
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
@@ -128,6 +139,7 @@ fn file(command: &Command) -> Result<PathBuf, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use refan_wire::Peer;
 
     fn command(program: &str, path: &str) -> Command {
         Command {
@@ -135,7 +147,8 @@ mod tests {
             arguments: Vec::new(),
             environment: vec![(b"PATH".to_vec(), path.into())],
             folder: b"/".to_vec(),
-            limit_ms: 0,
+            speaks_to: Peer::Pipes,
+            limit_ms: None,
         }
     }
 

@@ -10,13 +10,13 @@ use refan_wire::{Job, Record};
 
 use crate::guest::{Guest, Run};
 use crate::kernel_log::Report;
-use crate::prepared::Prepared;
+use crate::prepared::{PATIENCE, Prepared};
 use crate::run;
 use crate::verdict::Verdict;
 
 pub use binary::{Binary, BinaryError};
 pub use files::{Files, FilesError};
-pub use refan_wire::{Command, CommandEnd, Input, Stream, TaskEnd};
+pub use refan_wire::{Command, CommandEnd, Input, Peer, Stream, TaskEnd, Window};
 
 /// How much longer than the command's limit the host waits: the guest is to say first that it is reached.
 const GRACE: Duration = Duration::from_secs(10);
@@ -41,6 +41,16 @@ pub struct Ran {
     pub report: Option<Report>,
 }
 
+/// The same machine with room for these files.
+///
+/// # Errors
+/// When they are too large for any.
+pub fn with_room(prepared: &Prepared, files: &Files) -> Result<Prepared> {
+    let memory = prepared.spec()?.profile.memory_mib;
+    let needed = files.memory_mib(memory)?;
+    Ok(if needed == memory { prepared.clone() } else { prepared.with_memory(needed) })
+}
+
 /// Runs a command on a freshly started machine.
 ///
 /// # Errors
@@ -56,10 +66,12 @@ pub fn run(
     let mut guest = Guest::start(prepared)?;
     guest.furnish()?;
     files.place(&mut guest)?;
-    let deadline = Instant::now() + Duration::from_millis(command.limit_ms) + GRACE;
+    let limit = command.limit_ms.map(|limit| Instant::now() + Duration::from_millis(limit) + GRACE);
     let mut console = String::new();
     let mut job = Job::Exec(command.clone());
     let (end, failure) = loop {
+        // At a terminal, where there need not be a limit, the guest speaks up again and again.
+        let deadline = limit.unwrap_or_else(|| Instant::now() + PATIENCE);
         let Run { records, console: printed, failure } = guest.job_by(&job, deadline)?;
         console += &printed;
         let records = match records {
@@ -81,10 +93,17 @@ pub fn run(
         }
         job = match next {
             Some(Record::Over { end }) => break (Some(end), None),
-            Some(Record::Paused { takes_input: false, .. }) => Job::GoOn { input: Input::None },
-            Some(Record::Paused { idle, .. }) => {
+            Some(Record::Paused { takes_input, idle }) => {
                 let wait = if idle && waits { MOMENT } else { Duration::ZERO };
-                Job::GoOn { input: streams.input(wait) }
+                let input = match command.speaks_to {
+                    _ if takes_input => streams.input(wait),
+                    Peer::Pipes => Input::None,
+                    Peer::Terminal(_) => {
+                        std::thread::sleep(wait);
+                        Input::None
+                    }
+                };
+                Job::GoOn { input }
             }
             _ => bail!("a command's run was answered without a last word"),
         };
