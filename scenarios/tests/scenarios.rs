@@ -45,6 +45,10 @@ fn run(name: &str, file: &Path) -> Result<(), String> {
     let outcome = outcome(name, file).map_err(|error| format!("{error:#}"))?;
     match outcome.verdict {
         Verdict::Held => Ok(()),
+        Verdict::Known(report) => {
+            eprintln!("known: {}", report.title);
+            Ok(())
+        }
         verdict => Err(format!("{verdict}\n{}\n{}", outcome.history, outcome.console)),
     }
 }

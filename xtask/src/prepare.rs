@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use refan_abi::ApiProfile;
 use refan_runner::cache::{Cache, Entry, Key};
 use refan_runner::prepared::{PATIENCE, sources_digest};
-use refan_runner::{Declared, Prepared};
+use refan_runner::{Declared, Prepared, known};
 use refan_vm::initramfs::Manifest;
 use refan_vm::{
     Accel, AccelRequest, Kind, Machine, MachineSpec, Profile, Qemu, SharedMemory, snapshot_key,
@@ -111,6 +111,7 @@ pub fn prepare(repository: &Path, options: &cli::Machine, steps: &Steps) -> Resu
         initramfs: initramfs.path().join(INITRAMFS),
         patience: PATIENCE,
         watched: None,
+        known: known::load(repository)?.into_iter().map(|known| known.title).collect(),
         memory_mib: None,
         snapshot: snapshot.as_ref().map(|(entry, key)| (entry.path().to_owned(), key.clone())),
     };

@@ -68,6 +68,9 @@ pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
         match &outcome.verdict {
             Verdict::Held => totals.held += 1,
             Verdict::Broken(_) | Verdict::Report(_) => totals.findings += 1,
+            Verdict::Known(report) => {
+                *totals.known.entry(report.title.clone()).or_default() += 1;
+            }
             Verdict::Unsupported(_) => totals.unsupported += 1,
             Verdict::None(why) => {
                 totals.none += 1;
@@ -119,10 +122,10 @@ fn without_place(why: &str) -> &str {
     place.filter(|(number, _)| number.parse::<usize>().is_ok()).map_or(why, |(_, what)| what)
 }
 
-/// A finding outweighs a missing verdict; nothing but held and unsupported ends in 0, and something
+/// A finding outweighs a missing verdict; nothing but held, known and unsupported ends in 0, and something
 /// must have held.
 fn exit(totals: &Totals, scenarios: usize) -> Exit {
-    let counted = totals.held + totals.findings + totals.unsupported + totals.none;
+    let counted = totals.held + totals.findings + totals.known() + totals.unsupported + totals.none;
     if totals.findings > 0 {
         Exit::Broken
     } else if totals.none > 0 || totals.held == 0 || counted != scenarios {

@@ -10,6 +10,7 @@ pub mod guest;
 pub mod judge;
 pub mod kernel_log;
 mod kmemleak;
+pub mod known;
 pub mod minimize;
 pub mod pool;
 pub mod prepared;

@@ -84,6 +84,9 @@ pub struct Prepared {
     /// Code that is watched, if any is: programs take another time then.
     #[serde(default)]
     pub watched: Option<Watched>,
+    /// Titles of the kernel's reports that are no finding ([`crate::known`]).
+    #[serde(default)]
+    pub known: Vec<String>,
     /// Guest RAM in MiB where it is not the profile's.
     #[serde(default)]
     pub memory_mib: Option<u64>,

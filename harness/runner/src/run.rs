@@ -4,7 +4,6 @@ use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use refan_abi::ApiValues;
 use refan_model::Traversed;
 use refan_program::{Program, Rule};
 use refan_vm::MachineError;
@@ -190,7 +189,7 @@ impl<'a> Worker<'a> {
         repeated: Option<(u32, u32)>,
     ) -> Outcome {
         let Ran { mut verdict, history, console, command_line, reach, elapsed, .. } = ran;
-        if let Verdict::Report(report) = &mut verdict {
+        if let Verdict::Report(report) | Verdict::Known(report) = &mut verdict {
             self.add_lines(report);
         }
         if !matches!(verdict, Verdict::Held | Verdict::Unsupported(_)) {
@@ -294,7 +293,7 @@ impl<'a> Worker<'a> {
                 let console = run.console.clone();
                 let command_line = self.guest.as_ref().map(Guest::command_line).unwrap_or_default();
                 let whole = run.failure.is_none() && run.records.is_ok();
-                let (of_run, traversed) = verdict(program, run, self.prepared.api, restartable);
+                let (of_run, traversed) = verdict(program, run, self.prepared, restartable);
                 let reach = Reach::of(program, &records, traversed);
                 let verdict = match of_run {
                     verdict @ (Verdict::Held | Verdict::None(_)) if whole => {
@@ -357,16 +356,16 @@ impl Worker<'_> {
 pub(crate) fn verdict(
     program: &Program,
     run: Run,
-    api: ApiValues,
+    prepared: &Prepared,
     restartable: bool,
 ) -> (Verdict, Traversed) {
-    let records = match trace_of(run) {
-        Ok(records) => records,
+    let Trace { records, known } = match trace_of(run, &prepared.known) {
+        Ok(trace) => trace,
         Err(verdict) => return (verdict, Traversed::default()),
     };
-    let (judgement, traversed) = judge::judge(program, &records, api, restartable);
+    let (judgement, traversed) = judge::judge(program, &records, prepared.api, restartable);
     let verdict = match judgement {
-        Judgement::Held => Verdict::Held,
+        Judgement::Held => known.map_or(Verdict::Held, Verdict::Known),
         Judgement::Broken(violation) => Verdict::Broken(violation),
         Judgement::Unsupported(why) => Verdict::Unsupported(why),
         Judgement::Unjudgeable(why) => Verdict::None(why),
@@ -374,9 +373,20 @@ pub(crate) fn verdict(
     (verdict, traversed)
 }
 
-/// The trace, or the verdict on a run that needs none.
-pub(crate) fn trace_of(run: Run) -> Result<Vec<Record>, Verdict> {
-    if let Some(report) = kernel_log::first_report(&run.console) {
+/// What can be judged of a run.
+pub(crate) struct Trace {
+    pub records: Vec<Record>,
+    /// A known report, beside which there was no other.
+    pub known: Option<Report>,
+}
+
+/// The trace, or the verdict on a run that needs none. Reports of the known titles count only where the
+/// machine has died.
+pub(crate) fn trace_of(run: Run, known: &[String]) -> Result<Trace, Verdict> {
+    let is_new = |report: &Report| run.failure.is_some() || !known.contains(&report.title);
+    let mut reports = kernel_log::reports(&run.console).peekable();
+    let first = reports.peek().cloned();
+    if let Some(report) = reports.find(is_new) {
         return Err(Verdict::Report(report));
     }
     match run.failure {
@@ -397,6 +407,42 @@ pub(crate) fn trace_of(run: Run) -> Result<Vec<Record>, Verdict> {
             Err(Verdict::Report(Report { title, text, symbolized: None }))
         }
         Some(failure) => Err(Verdict::None(failure.to_string())),
-        None => run.records.map_err(|error| Verdict::None(error.to_string())),
+        None => match run.records {
+            Ok(records) => Ok(Trace { records, known: first }),
+            Err(error) => Err(Verdict::None(error.to_string())),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = "BUG: KCSAN: data-race in a / b\n";
+    const NEW: &str = "BUG: KCSAN: data-race in c / d\n";
+
+    fn verdict_on(console: &str, failure: Option<MachineError>) -> Result<Trace, Verdict> {
+        let run = Run { records: Ok(Vec::new()), console: console.to_owned(), failure };
+        trace_of(run, &["KCSAN: data-race in a / b".to_owned()])
+    }
+
+    #[test]
+    fn a_known_report_hides_no_other() {
+        let told = |console: &str| match verdict_on(console, None) {
+            Err(Verdict::Report(report)) => Err(report.title),
+            Ok(trace) => Ok(trace.known.map(|report| report.title)),
+            Err(verdict) => panic!("{verdict:?}"),
+        };
+        assert_eq!(told("nothing\n"), Ok(None));
+        assert_eq!(told(&format!("{OLD}{OLD}")), Ok(Some("KCSAN: data-race in a / b".to_owned())));
+        for console in [NEW.to_owned(), format!("{OLD}{NEW}"), format!("{NEW}{OLD}")] {
+            assert_eq!(told(&console), Err("KCSAN: data-race in c / d".to_owned()), "{console}");
+        }
+    }
+
+    #[test]
+    fn a_machine_that_dies_of_a_known_report_is_a_finding() {
+        let failure = MachineError::Reset { console: String::new() };
+        assert!(matches!(verdict_on(OLD, Some(failure)), Err(Verdict::Report(_))));
     }
 }

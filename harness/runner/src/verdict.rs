@@ -13,6 +13,9 @@ pub enum Verdict {
     Broken(Violation),
     /// A checker of the kernel spoke, or the kernel died.
     Report(Report),
+    /// A checker of the kernel spoke of nothing but what is known of it ([`crate::known`]), and otherwise all
+    /// held.
+    Known(Report),
     /// The program needs what this kernel does not have and does not claim to have.
     Unsupported(String),
     /// Nothing was learnt about the kernel.
@@ -26,6 +29,7 @@ impl Verdict {
             Self::Held => "held",
             Self::Broken(_) => "broken",
             Self::Report(_) => "kernel report",
+            Self::Known(_) => "known",
             Self::Unsupported(_) => "unsupported",
             Self::None(_) => "no verdict",
         }
@@ -37,7 +41,7 @@ impl Verdict {
         match self {
             Self::Broken(violation) => Some(format!("rule {} broken", violation.rule)),
             Self::Report(report) => Some(report.title.clone()),
-            Self::Held | Self::Unsupported(_) | Self::None(_) => None,
+            Self::Held | Self::Known(_) | Self::Unsupported(_) | Self::None(_) => None,
         }
     }
 
@@ -61,7 +65,9 @@ impl std::fmt::Display for Verdict {
                 let words = std::iter::once("after").chain(std::iter::repeat(""));
                 words.zip(history).try_for_each(|(word, line)| write!(f, "\n{word:<9} {line}"))
             }
-            Self::Report(report) => write!(f, "reported  {}", report.title),
+            Self::Report(report) | Self::Known(report) => {
+                write!(f, "reported  {}", report.title)
+            }
             Self::Unsupported(why) | Self::None(why) => write!(f, "because   {why}"),
         }
     }

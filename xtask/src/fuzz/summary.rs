@@ -73,8 +73,16 @@ impl Summary {
     }
 
     fn reached(&self) -> BTreeMap<&str, u64> {
+        self.counted(|progress| &progress.reached)
+    }
+
+    fn known(&self) -> BTreeMap<&str, u64> {
+        self.counted(|progress| &progress.known)
+    }
+
+    fn counted(&self, counts: impl Fn(&Progress) -> &BTreeMap<String, u64>) -> BTreeMap<&str, u64> {
         let mut all = BTreeMap::new();
-        for (what, count) in self.all().flat_map(|progress| &progress.reached) {
+        for (what, count) in self.all().flat_map(counts) {
             *all.entry(what.as_str()).or_default() += count;
         }
         all
@@ -109,7 +117,7 @@ impl Summary {
             "unsupported": self.sum(|progress| progress.unsupported),
             "compared": self.sum(|progress| progress.compared),
             "unstable": self.sum(|progress| progress.unstable),
-            "reached": self.reached(), "time": shares,
+            "reached": self.reached(), "known": self.known(), "time": shares,
             "functions": code.functions(), "not_entered": code.not_entered(&self.places),
         })
     }
@@ -130,6 +138,9 @@ impl Summary {
             "  not judged   {}; not run for what the kernel lacks: {unsupported}",
             percent(unjudged)
         );
+        for (title, count) in self.known() {
+            say!("  known        {count} × {title}");
+        }
         let (unstable, compared) = (self.sum(|it| it.unstable), self.sum(|it| it.compared));
         say!("  instability  {unstable} of {compared} programs did not pass the same edges twice");
         let shares = self.shares().named();

@@ -70,7 +70,7 @@ fn judge(job: &Job<'_>, full: bool) -> Fate {
         let outcome = worker.run(scenario, &Budget::default());
         match outcome.verdict {
             Verdict::Broken(_) | Verdict::Report(_) => killed.push(outcome),
-            Verdict::None(_) => unjudged.push(outcome),
+            Verdict::Known(_) | Verdict::None(_) => unjudged.push(outcome),
             Verdict::Held | Verdict::Unsupported(_) => {}
         }
         if !full && !killed.is_empty() {

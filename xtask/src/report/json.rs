@@ -40,7 +40,7 @@ impl Report for Json {
                     object["history"] = violation.history.clone().into();
                 }
             }
-            Verdict::Report(report) => {
+            Verdict::Report(report) | Verdict::Known(report) => {
                 object["title"] = report.title.clone().into();
                 object["report"] = report.best_text().into();
             }
@@ -68,7 +68,7 @@ impl Report for Json {
     fn end(&mut self, totals: &Totals) {
         let mut object = json!({
             "event": "end", "held": totals.held, "findings": totals.findings,
-            "unsupported": totals.unsupported, "no_verdict": totals.none,
+            "known": totals.known, "unsupported": totals.unsupported, "no_verdict": totals.none,
             "seconds": totals.elapsed.as_secs_f64(),
             "sweeps": {
                 "sweeps": totals.sweeps.sweeps, "runs": totals.sweeps.runs,

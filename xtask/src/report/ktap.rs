@@ -28,6 +28,7 @@ impl Report for Ktap {
                 say!("ok {n} {name}");
             }
             Verdict::Unsupported(why) => say!("ok {n} {name} # SKIP {why}"),
+            Verdict::Known(report) => say!("not ok {n} {name} # XFAIL known: {}", report.title),
             verdict => {
                 let what = verdict.to_string();
                 for line in
@@ -46,8 +47,9 @@ impl Report for Ktap {
     fn end(&mut self, totals: &Totals) {
         let Totals { held, findings, unsupported, none, .. } = totals;
         say!(
-            "# Totals: pass:{held} fail:{} xfail:0 xpass:0 skip:{unsupported} error:0",
-            findings + none
+            "# Totals: pass:{held} fail:{} xfail:{} xpass:0 skip:{unsupported} error:0",
+            findings + none,
+            totals.known()
         );
     }
 }

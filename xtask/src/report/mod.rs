@@ -33,6 +33,8 @@ pub struct Totals {
     pub held: usize,
     /// A rule was broken, or the kernel reported.
     pub findings: usize,
+    /// The kernel reported nothing but what is known, by title.
+    pub known: BTreeMap<String, usize>,
     /// The kernel neither has nor claims to have what they need.
     pub unsupported: usize,
     /// Nothing was learnt.
@@ -45,6 +47,13 @@ pub struct Totals {
     pub unjudged: BTreeMap<String, usize>,
     /// From the first scenario's start to the last one's end.
     pub elapsed: Duration,
+}
+
+impl Totals {
+    /// How many came to nothing but a known report.
+    pub fn known(&self) -> usize {
+        self.known.values().sum()
+    }
 }
 
 /// What several sweeps have tried.

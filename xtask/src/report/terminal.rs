@@ -38,7 +38,8 @@ impl Report for Terminal {
         if let Some(sweep) = outcome.sweep.as_ref().filter(|sweep| self.few || sweep.raced == 0) {
             print_sweep(&outcome.name, sweep);
         }
-        if matches!(outcome.verdict, Verdict::Held | Verdict::Unsupported(_)) {
+        // Those that are known are told by title, at the end.
+        if matches!(outcome.verdict, Verdict::Held | Verdict::Known(_) | Verdict::Unsupported(_)) {
             return;
         }
         say!("  {:<13} {}", outcome.verdict.word(), outcome.name);
@@ -60,7 +61,13 @@ impl Report for Terminal {
                 say!("  unjudged {count} × {why}");
             }
         }
+        for (title, count) in &totals.known {
+            say!("  known    {count} × {title}");
+        }
         let mut line = format!("{} held, {} broken", totals.held, totals.findings);
+        if !totals.known.is_empty() {
+            let _ = write!(line, ", {} known", totals.known());
+        }
         if totals.unsupported > 0 {
             let _ = write!(line, ", {} unsupported", totals.unsupported);
         }

@@ -25,6 +25,11 @@ impl Repeats {
     /// Counts a run's verdict, when findings of `title` are sought.
     fn add(&mut self, title: &str, verdict: &Verdict) {
         match (verdict, verdict.title()) {
+            // What is known now was a finding, or is not what is sought.
+            (Verdict::Known(report), _) if report.title == title => self.found += 1,
+            (Verdict::Known(report), _) => {
+                *self.others.entry(report.title.clone()).or_default() += 1;
+            }
             (Verdict::Unsupported(why) | Verdict::None(why), _) => {
                 *self.unjudged.entry(why.clone()).or_default() += 1;
             }

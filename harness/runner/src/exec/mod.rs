@@ -108,7 +108,7 @@ pub fn run(
             _ => bail!("a command's run was answered without a last word"),
         };
     };
-    match run::trace_of(Run { records: Ok(Vec::new()), console, failure }) {
+    match run::trace_of(Run { records: Ok(Vec::new()), console, failure }, &[]) {
         Ok(_) => Ok(Ran { end, report: None }),
         Err(Verdict::Report(mut report)) => {
             let symbols = prepared.symbols_if_readable();

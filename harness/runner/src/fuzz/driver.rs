@@ -101,8 +101,13 @@ impl Driver {
             self.drop_machine();
             return self.found(&program, verdict);
         }
-        if matches!(verdict, Verdict::None(_)) {
-            self.progress.unjudged += 1;
+        match &verdict {
+            Verdict::None(_) => self.progress.unjudged += 1,
+            Verdict::Known(report) => {
+                *self.progress.known.entry(report.title.clone()).or_default() += 1;
+                self.drop_machine();
+            }
+            _ => {}
         }
         if self.guest.is_none() {
             return Ok(None);
@@ -163,8 +168,8 @@ impl Driver {
         let begun = Instant::now();
         let records = run.records.clone().unwrap_or_default();
         let whole = run.failure.is_none() && judge::is_whole(program, &records);
-        let (api, restartable) = (self.prepared.api, self.capabilities.restartable);
-        let (verdict, reached) = run::verdict(program, run, api, restartable);
+        let restartable = self.capabilities.restartable;
+        let (verdict, reached) = run::verdict(program, run, &self.prepared, restartable);
         let reach = Reach::of(program, &records, reached);
         self.note(&reach, feedback);
         self.progress.shares.judging += begun.elapsed();

@@ -15,6 +15,8 @@ pub struct Progress {
     pub runs: u64,
     /// Those that the model could not judge.
     pub unjudged: u64,
+    /// Those of which the kernel reported nothing but what is known, by title.
+    pub known: BTreeMap<String, u64>,
     /// Those that need what the kernel lacks; they were not run.
     pub unsupported: u64,
     /// Machines that were started after the first one.

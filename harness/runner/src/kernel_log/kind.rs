@@ -109,6 +109,12 @@ impl Kind {
             || (has_words && Self::of(message) == Some(Self::Warning))
     }
 
+    /// Whether every line that looks like the beginning of such a report is one, also within another of them that
+    /// is cut short.
+    pub fn begins_each_time(self) -> bool {
+        matches!(self, Self::Kasan | Self::Kcsan)
+    }
+
     /// Whether with this line somebody else begins to say their part of a report of this kind: of a
     /// processor that does not move another one asks where it stands (lib/nmi_backtrace.c).
     pub fn is_told_by_others_too(self, message: &str) -> bool {

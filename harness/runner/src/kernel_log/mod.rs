@@ -35,33 +35,47 @@ const LINES: usize = 200;
 
 /// The first report in what the console printed.
 pub fn first_report(console: &str) -> Option<Report> {
-    let lines: Vec<Line<'_>> = console.lines().map(Line::read).collect();
-    let (first, kind) =
-        lines.iter().enumerate().find_map(|(at, line)| Some((at, Kind::of(line.message)?)))?;
-    let lines = cut(&lines[first..], kind);
-    let messages: Vec<&str> = lines.iter().map(|line| line.message).collect();
-    let text: Vec<&str> = lines.iter().map(|line| line.whole).collect();
-    Some(Report { title: title::of(kind, &messages), text: text.join("\n"), symbolized: None })
+    reports(console).next()
 }
 
-/// The lines of the report that begins with the first one. Other tasks and processors print in
+/// All reports in what the console printed, one after another.
+pub fn reports(console: &str) -> impl Iterator<Item = Report> + '_ {
+    let mut lines: Vec<Line<'_>> = console.lines().map(Line::read).collect();
+    std::iter::from_fn(move || {
+        let (first, kind) =
+            lines.iter().enumerate().find_map(|(at, line)| Some((at, Kind::of(line.message)?)))?;
+        lines.drain(..first);
+        let places = cut(&lines, kind);
+        let report: Vec<Line<'_>> = places.iter().map(|at| lines[*at]).collect();
+        for at in places.iter().rev() {
+            lines.remove(*at);
+        }
+        let messages: Vec<&str> = report.iter().map(|line| line.message).collect();
+        let text: Vec<&str> = report.iter().map(|line| line.whole).collect();
+        let title = title::of(kind, &messages);
+        Some(Report { title, text: text.join("\n"), symbolized: None })
+    })
+}
+
+/// Where the lines of the report are that begins with the first one. Other tasks and processors print in
 /// between; where the kernel tells who prints (`CONFIG_PRINTK_CALLER`), their lines are left out.
-fn cut<'a>(lines: &[Line<'a>], kind: Kind) -> Vec<Line<'a>> {
+fn cut(lines: &[Line<'_>], kind: Kind) -> Vec<usize> {
     let Some(first) = lines.first() else { return Vec::new() };
     let mut callers = vec![first.caller];
     let mut report = Vec::new();
-    for line in lines {
+    for (at, line) in lines.iter().enumerate() {
         if kind.is_told_by_others_too(line.message) {
             callers.push(line.caller);
         }
         if !callers.contains(&line.caller) {
             continue;
         }
-        let other = !report.is_empty() && Kind::of(line.message).is_some_and(|it| it != kind);
+        let begins = Kind::of(line.message).is_some_and(|it| it != kind || it.begins_each_time());
+        let other = !report.is_empty() && begins;
         if other && !kind.goes_on(line.message, report.len()) {
             break;
         }
-        report.push(*line);
+        report.push(at);
         if report.len() == LINES || kind.ends_with(line.message, report.len()) {
             break;
         }
@@ -135,9 +149,10 @@ mod tests {
         assert_eq!(report.title, "WARNING in fsnotify_put_mark");
         assert_eq!(report.text.lines().count(), 5, "{}", report.text);
         assert!(report.text.lines().all(|line| line.starts_with("[    T7] ")), "{}", report.text);
-        let of_the_other: Vec<&str> = console.lines().filter(|it| it.contains("T9]")).collect();
-        let report = first_report(&of_the_other.join("\n")).expect("a report");
-        assert_eq!(report.title, "KASAN: slab-out-of-bounds Read in fanotify_read");
+        let all: Vec<Report> = reports(console).collect();
+        assert_eq!(all.len(), 2, "{all:?}");
+        assert_eq!(all[1].title, "KASAN: slab-out-of-bounds Read in fanotify_read");
+        assert_eq!(all[1].text.lines().count(), 4, "{}", all[1].text);
     }
 
     #[test]
@@ -173,5 +188,6 @@ mod tests {
         }
         let endless = "WARNING: a\n".repeat(10_000);
         assert_eq!(first_report(&endless).expect("a report").text.lines().count(), LINES);
+        assert_eq!(reports(&endless).count(), 10_000 / LINES);
     }
 }
