@@ -41,14 +41,20 @@ fn make_folder(path: &str) -> Result<()> {
     }
 }
 
-/// Checks that grace periods of RCU need neither ticks nor idle time, as the machine profile asks
+/// Makes sure that grace periods of RCU need neither ticks nor idle time, as the machine profile asks
 /// of the kernel. It is part of the proof that a sleeping task is blocked ([`crate::executor`]), and
 /// it makes closing groups fast.
-pub fn check_rcu() -> Result<()> {
+pub fn expedite_rcu() -> Result<()> {
     const EXPEDITED: &str = "rcupdate.rcu_expedited=1";
+    const NORMAL: &str = "/sys/kernel/rcu_normal";
     let line = fs::read_to_string("/proc/cmdline").context("reading /proc/cmdline")?;
     if !line.split_whitespace().any(|word| word == EXPEDITED) {
         bail!("the machine profile's kernel command line lacks {EXPEDITED}: {line:?}");
+    }
+    // A kernel with PREEMPT_RT takes them for normal ones once it has booted (`rcu_normal_after_boot` in
+    // kernel/rcu/update.c).
+    if fs::read_to_string(NORMAL).is_ok_and(|normal| normal.trim() != "0") {
+        fs::write(NORMAL, "0").with_context(|| format!("writing {NORMAL}"))?;
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ fn start() -> Result<Supervisor> {
     init::mount_all()?;
     memcg::mount()?;
     faults::prepare()?;
-    init::check_rcu()?;
+    init::expedite_rcu()?;
     if init::timer_resolution() != 1 {
         init::say("high-resolution timers are not active: sleeps end at ticks");
     }

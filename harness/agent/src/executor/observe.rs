@@ -13,7 +13,7 @@
 //!    and is not switched in while the kernel looks (`task_current_syscall()` in `lib/syscall.c`
 //!    compares the count of switches), else it says `running`.
 //! 3. *No time will wake it.* Sleeps that end by themselves are those that wait for deferred work.
-//!    Grace periods of RCU are expedited ([`crate::init::check_rcu`]): workers drive them without
+//!    Grace periods of RCU are expedited ([`crate::init::expedite_rcu`]): workers drive them without
 //!    timers, so they count as running in 1. What is left is fsnotify's reaper of marks, which
 //!    starts a tick late (`FSNOTIFY_REAPER_DELAY`), and the grace period of SRCU that it waits for,
 //!    whose worker may sleep for ticks. Only the release of a group waits for these, in close, exit
