@@ -513,7 +513,8 @@ pub enum Bench {
     /// Kernel reports, hangs and deaths on purpose, one machine after another
     ///
     /// Each is held against what is known of its bug: title, line of the source, or that there is no
-    /// verdict. Exit status: 0 all were told as what they are, 1 one was not.
+    /// verdict. Beyond the first of each, what this process holds of the host must not grow. Exit status: 0
+    /// all were told as what they are, 1 one was not, or something grew.
     #[command(after_help = "Examples:\n  cargo xtask bench crashes --runs 200\n  \
         cargo xtask bench crashes hung-task --logs harness/runner/tests/kernel_logs")]
     Crashes(Crashes),

@@ -114,11 +114,16 @@ pub fn run(repository: &Path, arguments: &Crashes) -> Result<Exit> {
         seconds(total),
         seconds(median)
     );
+    let mut growth = None;
     if let Some(first) = first_round {
         say!("  after the first of each   {first}");
+        growth = last.growth(&first);
     }
     say!("  at the end                {last}");
-    Ok(if wrong.is_empty() { Exit::Held } else { Exit::Broken })
+    if let Some(growth) = &growth {
+        say!("  wrong    {growth}");
+    }
+    Ok(if wrong.is_empty() && growth.is_none() { Exit::Held } else { Exit::Broken })
 }
 
 /// What is wrong with the next machine after a crash; nothing where it is as good as ever.
