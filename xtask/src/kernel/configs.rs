@@ -57,6 +57,10 @@ pub struct Target {
     /// place costs time.
     #[serde(default)]
     pub coverage: Vec<String>,
+    /// Patches in `instrumentation/` that have the kernel tell more and change nothing that programs see. They
+    /// go on a base behind the series, and on no tree of the user's.
+    #[serde(default)]
+    pub instrumentation: Vec<String>,
     /// The machine profile that it runs on unless another is asked for.
     pub machine: String,
     /// The same where KVM works.
@@ -98,6 +102,11 @@ pub struct Patch {
 }
 
 impl Patch {
+    fn read(path: PathBuf) -> Result<Self> {
+        let bytes = fs::read(&path).map_err(|e| Error::io("read the patch", &path, e))?;
+        Ok(Self { path, bytes })
+    }
+
     /// Its file name.
     #[must_use]
     pub fn name(&self) -> String {
@@ -180,13 +189,8 @@ impl Configs {
             }
             let folder = self.series_folder(&part)?;
             let file: SeriesFile = parse(&folder.join("series.toml"))?.0;
-            let mut patches = Vec::new();
-            for name in &file.patches {
-                let path = folder.join(name);
-                let bytes = fs::read(&path).map_err(|e| Error::io("read the patch", &path, e))?;
-                patches.push(Patch { path, bytes });
-            }
-            series.patches.splice(0..0, patches);
+            let patches = file.patches.iter().map(|name| Patch::read(folder.join(name)));
+            series.patches.splice(0..0, patches.collect::<Result<Vec<_>>>()?);
             series.api = series.api.or(file.api);
             if seen.is_empty() {
                 series.summary = file.summary;
@@ -207,6 +211,15 @@ impl Configs {
             Ok(Fragment { name: name.clone(), text })
         };
         target.fragments.iter().map(read).collect()
+    }
+
+    /// The patches of a target that have its kernel tell more.
+    pub fn instrumentation(&self, target: &Target) -> Result<Vec<Patch>> {
+        let read = |name: &String| {
+            check_name("patch", name)?;
+            Patch::read(self.root.join("instrumentation").join(format!("{name}.patch")))
+        };
+        target.instrumentation.iter().map(read).collect()
     }
 
     fn series_folder(&self, name: &str) -> Result<PathBuf> {

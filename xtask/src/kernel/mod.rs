@@ -149,7 +149,11 @@ pub fn ensure_kernel(
         target.fragments.push(TERMINALS.to_owned());
     }
     let fragments = configs.fragments(&target)?;
-    let series = configs.series(&request.series)?;
+    let mut series = configs.series(&request.series)?;
+    // A tree of the user's is built as it stands.
+    if matches!(request.source, Source::Base(_)) {
+        series.patches.extend(configs.instrumentation(&target)?);
+    }
     let coverage = &target.coverage;
     let work = Work { request, fragments: &fragments, coverage, series: &series, cache, progress };
     match &request.source {
