@@ -67,6 +67,11 @@ pub fn take_counters(region: &dyn Region, into: &mut [u8; COUNTERS]) {
     region.store(COUNTERS_AT, &ZERO);
 }
 
+/// The counter of the edge between two places, by their numbers.
+pub fn counter_of_edge(from: u32, to: u32) -> usize {
+    edge(from + 1, to)
+}
+
 /// The numbers of the places that have been passed since the machine was started, ascending.
 pub fn places_passed(region: &dyn Region) -> Vec<u32> {
     let mut ranges = vec![0; 8 * RANGES.min(load_u64(region, COVERAGE_AT) as usize)];
@@ -158,6 +163,7 @@ mod tests {
         let mut counters = [0; COUNTERS];
         take_counters(&memory, &mut counters);
         assert_eq!(counters.iter().filter(|count| **count == 1).count(), 4);
+        assert_eq!(counters[counter_of_edge(9, 10)], 1);
         take_counters(&memory, &mut counters);
         assert!(counters.iter().all(|count| *count == 0));
     }

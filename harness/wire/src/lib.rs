@@ -12,7 +12,9 @@ mod record;
 mod region;
 
 pub use command::{Command, CommandEnd, Input, Node, Peer, Placed, Stream, Window};
-pub use coverage::{COUNTERS, PlacesError, Watch, places_passed, take_counters, watch};
+pub use coverage::{
+    COUNTERS, PlacesError, Watch, counter_of_edge, places_passed, take_counters, watch,
+};
 pub use door::{GATE_PORT, RING_PORT};
 pub use job::Job;
 pub use record::{Data, FileId, Leak, Record, Skip, TaskEnd};
