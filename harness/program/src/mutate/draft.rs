@@ -52,6 +52,12 @@ impl Draft {
         Var((self.roles.len() - 1) as u16)
     }
 
+    /// A number for one more task.
+    pub(crate) fn new_task(&mut self, origin: Origin) -> Task {
+        self.origins.push(origin);
+        Task((self.origins.len() - 1) as u8)
+    }
+
     /// Puts steps of a valid program that begins with `before` behind that beginning: what they
     /// refer to in it keeps its number.
     pub(crate) fn insert_behind(&mut self, before: usize, new: Vec<Step>) {

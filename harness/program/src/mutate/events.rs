@@ -7,11 +7,11 @@ use super::draft::Draft;
 use crate::valid::{Origin, Role};
 use crate::{Bind, Call, Fd, Path, PathKind, Program, Step, Task, Var};
 
-fn step(task: Task, call: Call, bind: Bind) -> Step {
+pub(super) fn step(task: Task, call: Call, bind: Bind) -> Step {
     Step { comments: Vec::new(), task, block: None, start: None, bind, call, expect: None }
 }
 
-fn main_step(call: Call, bind: Bind) -> Step {
+pub(super) fn main_step(call: Call, bind: Bind) -> Step {
     step(Task::MAIN, call, bind)
 }
 
@@ -32,7 +32,7 @@ pub(super) fn kill(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
 }
 
 /// Where queues are opened: the step, its task, the control fd and the queue.
-fn queues(draft: &Draft) -> Vec<(usize, Task, Fd, Var)> {
+pub(super) fn queues(draft: &Draft) -> Vec<(usize, Task, Fd, Var)> {
     let opened =
         draft.steps.iter().enumerate().filter_map(|(at, step)| match (&step.call, &step.bind) {
             (Call::OpenQueue { control } | Call::OpenQueue32 { control }, Bind::Fd(var)) => {

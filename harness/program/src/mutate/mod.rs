@@ -7,6 +7,7 @@ pub(crate) mod draft;
 mod events;
 mod fields;
 mod places;
+mod races;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -53,11 +54,13 @@ pub enum Mutation {
     NoFds,
     /// A group with a mark and a queue is made, of which something is asked.
     Prelude,
+    /// Two tasks use a queue at the same time.
+    Race,
 }
 
 impl Mutation {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Insert,
         Self::Append,
         Self::Remove,
@@ -75,6 +78,7 @@ impl Mutation {
         Self::FailNth,
         Self::NoFds,
         Self::Prelude,
+        Self::Race,
     ];
 
     /// How often it is tried, beside the others: `len` is the number of steps.
@@ -84,7 +88,7 @@ impl Mutation {
             Self::Insert => 12,
             Self::DaemonDeath => 10,
             Self::Retarget | Self::Tweak => 8,
-            Self::Move | Self::Renew | Self::Shift | Self::IntoBlock | Self::Kill => 6,
+            Self::Move | Self::Renew | Self::Shift | Self::IntoBlock | Self::Kill | Self::Race => 6,
             Self::Remove => 4 + len / 4,
             Self::Duplicate | Self::Reassign => 4,
             Self::OutOfBlock | Self::FailNth | Self::NoFds => 2,
@@ -126,6 +130,7 @@ impl Mutation {
             Self::FailNth => events::fail_nth(&mut draft, rng),
             Self::NoFds => events::no_fds(&mut draft, rng),
             Self::Prelude => events::prelude(&mut draft, rng),
+            Self::Race => races::race(&mut draft, rng),
         };
         done?;
         let changed = draft.finish();

@@ -15,7 +15,7 @@ pub(super) fn reassign(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
 }
 
 /// A block that no step stands in.
-fn new_block(draft: &Draft) -> Block {
+pub(super) fn new_block(draft: &Draft) -> Block {
     let last = draft.steps.iter().filter_map(|step| step.block).max();
     Block(last.map_or(0, |Block(last)| last + 1))
 }
@@ -57,7 +57,7 @@ pub(super) fn out_of_block(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
 }
 
 /// A start on the scale of a call: 128 ns to 128 us, each order of magnitude as often as the others.
-fn a_start(rng: &mut Rng) -> Start {
+pub(super) fn a_start(rng: &mut Rng) -> Start {
     let scale = 1u32 << rng.u32(7..17);
     let at = Offset::Nanoseconds(scale + rng.u32(..scale));
     Start { at, priority: rng.u8(1..=Program::MAX_PRIORITY) }
