@@ -4,6 +4,8 @@
 //!
 //! - `REFAN_PREPARED`: a file with what the machine is made from (`refan_runner::Prepared` as JSON).
 //!   Without it the target `kasan` is taken, as `cargo xtask test --prepare --target kasan` left it.
+//! - `REFAN_EXACT`: the same of a deterministic machine with that kernel, on which findings are confirmed
+//!   instead.
 //! - `REFAN_CAMPAIGN`: a folder for findings. With it a finding is kept there and the campaign goes
 //!   on, and each second a line on standard output tells how it goes (`refan_runner::fuzz::Progress`
 //!   as JSON). Without it a finding ends the process, as drivers of libFuzzer expect.
@@ -87,8 +89,13 @@ fn fail(error: &anyhow::Error) -> ! {
 
 impl Session {
     fn begin() -> anyhow::Result<Self> {
-        let prepared: Prepared = match std::env::var_os("REFAN_PREPARED") {
-            Some(file) => serde_json::from_slice(&std::fs::read(file)?)?,
+        let told = |name: &str| -> anyhow::Result<Option<Prepared>> {
+            let Some(file) = std::env::var_os(name) else { return Ok(None) };
+            Ok(Some(serde_json::from_slice(&std::fs::read(file)?)?))
+        };
+        let exact = told("REFAN_EXACT")?;
+        let prepared = match told("REFAN_PREPARED")? {
+            Some(prepared) => prepared,
             None => {
                 let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
                 let repository = repository.parent().unwrap_or(repository);
@@ -103,7 +110,7 @@ impl Session {
             .filter(|folder| !folder.is_empty())
             .collect();
         let findings = campaign.clone().unwrap_or_else(|| PathBuf::from("artifacts"));
-        let driver = Driver::start(&prepared, &folders, findings)?;
+        let driver = Driver::start(&prepared, exact.as_ref(), &folders, findings)?;
         let (feedback, campaign) = (Feedback::default(), campaign.is_some());
         let seconds = std::env::var("REFAN_SECONDS").ok().map(|text| text.parse()).transpose()?;
         let until = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));

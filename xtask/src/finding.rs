@@ -7,6 +7,7 @@ use refan_program::Program;
 use refan_runner::Prepared;
 use refan_runner::artifact::Artifact;
 use refan_runner::coverage::Code;
+use refan_runner::earlier::Earlier;
 
 use crate::cli::{self, Machine};
 use crate::exit::usage;
@@ -17,6 +18,8 @@ use crate::steps::Steps;
 pub struct Finding {
     /// What was kept.
     pub found: Artifact,
+    /// What has to run before it.
+    pub earlier: Vec<Earlier>,
     /// Its program.
     pub program: Program,
     ready: Ready,
@@ -28,6 +31,7 @@ impl Finding {
     pub fn open(repository: &Path, arguments: &cli::Finding, steps: &Steps) -> Result<Self> {
         let found = Artifact::read(&arguments.artifact)?;
         let program = Artifact::program(&arguments.artifact)?;
+        let earlier = Artifact::earlier(&arguments.artifact)?;
         let prepare = |machine: &Machine| {
             prepare::prepare(repository, machine, steps).context("the finding's machine")
         };
@@ -45,7 +49,7 @@ impl Finding {
             let code = Code::of(&ready.prepared, &folders)?;
             ready.prepared = ready.prepared.watching(&code, &folders);
         }
-        Ok(Self { found, program, ready, reference })
+        Ok(Self { found, earlier, program, ready, reference })
     }
 
     /// The machine.

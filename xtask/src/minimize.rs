@@ -27,6 +27,13 @@ pub fn run(repository: &Path, arguments: &Minimize) -> Result<Exit> {
     let finding = Finding::open(repository, &arguments.finding, &steps)?;
     steps.done();
     finding.tell();
+    if !finding.earlier.is_empty() {
+        say!(
+            "  verdict  no: it shows only behind {} programs that ran before it",
+            finding.earlier.len()
+        );
+        return Ok(Exit::NoVerdict);
+    }
     let begun = Instant::now();
     let title = &finding.found.title;
     let least_file = arguments.finding.artifact.join(LEAST);
@@ -105,7 +112,8 @@ fn keep(
             outcome.repeated = Some(rate);
             let artifact = artifact.canonicalize().context("the finding's folder")?;
             let parent = artifact.parent().context("the finding's folder has none above it")?;
-            return Ok(artifact::write(parent, finding.prepared(), finding.reference(), &outcome)?);
+            let (prepared, reference) = (finding.prepared(), finding.reference());
+            return Ok(artifact::write(parent, prepared, reference, &outcome, &[])?);
         }
     }
     bail!("the least program, {LEAST} in {}, has not failed again", artifact.display())

@@ -31,6 +31,8 @@ const DEFAULT_SERIES: &str = "restartable";
 pub struct Ready {
     /// What machines start from.
     pub prepared: Prepared,
+    /// Whether its kernel drives more than one processor.
+    pub smp: bool,
     cache: Cache,
     binaries: Binaries,
     _kernel: Option<Kernel>,
@@ -117,7 +119,7 @@ pub fn prepare(repository: &Path, options: &cli::Machine, steps: &Steps) -> Resu
     };
     let parts = [Some(initramfs), snapshot.map(|(entry, _)| entry)];
     let parts = parts.into_iter().flatten().collect();
-    Ok(Ready { prepared, cache, binaries, _kernel: image.kernel, _parts: parts })
+    Ok(Ready { prepared, smp: image.smp, cache, binaries, _kernel: image.kernel, _parts: parts })
 }
 
 fn image(repository: &Path, options: &cli::Machine, cache: &Cache, steps: &Steps) -> Result<Image> {

@@ -20,6 +20,7 @@ pub fn run(repository: &Path, arguments: &Repro) -> Result<Exit> {
     let repeats = artifact::repeat(
         finding.prepared(),
         finding.reference(),
+        &finding.earlier,
         &finding.program,
         &finding.found.title,
         arguments.runs,

@@ -101,7 +101,7 @@ fn keep(
     if !outcome.verdict.is_finding() {
         return None;
     }
-    match artifact::write(folder, prepared, reference, outcome) {
+    match artifact::write(folder, prepared, reference, outcome, &[]) {
         Ok(folder) => Some(folder),
         Err(error) => {
             eprintln!("warning: what `{}` found is not kept: {error}", outcome.name);

@@ -4,6 +4,7 @@ pub mod artifact;
 pub mod cache;
 pub mod coverage;
 pub mod differential;
+pub mod earlier;
 pub mod exec;
 pub mod fuzz;
 pub mod guest;

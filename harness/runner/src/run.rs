@@ -10,6 +10,7 @@ use refan_vm::MachineError;
 use refan_wire::Record;
 
 use crate::differential;
+use crate::earlier::Earlier;
 use crate::guest::{Capabilities, Guest, Run};
 use crate::judge::{self, Judgement};
 use crate::kernel_log::{self, Report, Symbols};
@@ -151,6 +152,24 @@ impl<'a> Worker<'a> {
         self.outcome(scenario, &scenario.program, ran, None)
     }
 
+    /// The same behind what a machine did before.
+    pub fn run_behind(&mut self, earlier: &[Earlier], scenario: &Scenario) -> Outcome {
+        self.restart();
+        self.aside = None;
+        for one in earlier {
+            // What became of it was told when it ran first.
+            let _ = self.guest().and_then(|guest| match one {
+                Earlier::Program(program) => guest.run(program).map(drop),
+                Earlier::Account => guest.account().map(drop),
+            });
+        }
+        let mut ran = self.here(&scenario.program);
+        if matches!(ran.verdict, Verdict::Held) {
+            ran.verdict = self.account(&scenario.program);
+        }
+        self.outcome(scenario, &scenario.program, ran, None)
+    }
+
     /// Runs and judges a scenario; a branch that is to be swept is swept as far as the budget goes.
     pub fn run(&mut self, scenario: &Scenario, budget: &Budget) -> Outcome {
         match scenario.program.swept() {
@@ -269,8 +288,13 @@ impl<'a> Worker<'a> {
 
     /// Runs and judges a program.
     fn once(&mut self, program: &Program) -> Ran {
-        let begun = Instant::now();
         self.choose_machine(program);
+        self.here(program)
+    }
+
+    /// The same on the machine that is there.
+    fn here(&mut self, program: &Program) -> Ran {
+        let begun = Instant::now();
         let restartable = self.capabilities.restartable;
         let ran = match self.lacking(program) {
             Some(why) => Ok(Err(why)),

@@ -147,6 +147,7 @@ fn searched(
     let order = Order {
         target,
         prepared: &at("prepared.json"),
+        exact: None,
         findings: &at("findings"),
         cover: &[],
         corpus: &at("corpus"),
@@ -216,7 +217,7 @@ fn executed(prepared: &Prepared, time: Duration) -> Result<Rate> {
     let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
     let program = refan_program::parse(RESTART).context("the restart as a program")?;
     let bytes = program.bare().encode();
-    let mut driver = Driver::start(prepared, &[COVERED], scratch.path().to_owned())?;
+    let mut driver = Driver::start(prepared, None, &[COVERED], scratch.path().to_owned())?;
     let mut feedback = Feedback::default();
     let begun = Instant::now();
     let mut count = 0;

@@ -5,6 +5,8 @@
 //! stays, and to the other workers, who take it up (libFuzzer's `-reload`).
 
 pub mod corpus;
+mod memory;
+mod source;
 mod summary;
 pub mod worker;
 
@@ -23,6 +25,7 @@ use crate::prepare::Ready;
 use crate::steps::Steps;
 use crate::{agent, cli, mutants, prepare, select};
 use corpus::Corpus;
+use source::Source;
 use summary::Summary;
 use worker::{Order, Said, Worker};
 
@@ -38,6 +41,13 @@ const QUIET_PERIOD: Duration = Duration::from_secs(30);
 /// How long after its time a worker may still confirm what it has found.
 const GRACE: Duration = Duration::from_secs(120);
 
+/// Where the machine has one processor, one worker begins on a machine with several: for so little of the time
+/// and of the runs, since calls that meet there meet by chance.
+const SHARE_OF_SEVERAL: u32 = 4;
+
+/// The machine with several processors, a name in vm-images.
+const SEVERAL: &str = "smp";
+
 /// How often workers may be lost before there is something wrong with them.
 const MOST_LOST: u32 = 10;
 
@@ -48,26 +58,39 @@ pub fn run(repository: &Path, arguments: &cli::Fuzz) -> Result<Exit> {
     }
     check_covered(repository, arguments)?;
     let steps = Steps::new();
-    let ready = match &arguments.mutant {
-        Some(name) => mutants::prepare(repository, name, &arguments.machine, &steps)?,
-        None => prepare::prepare(repository, &arguments.machine, &steps)?,
+    let prepare = |machine: &cli::Machine| match &arguments.mutant {
+        Some(name) => mutants::prepare(repository, name, machine, &steps),
+        None => prepare::prepare(repository, machine, &steps),
+    };
+    let ready = prepare(&arguments.machine)?;
+    let is_exact = ready.prepared.spec()?.profile.virtual_time.is_some();
+    let several = match arguments.machine.machine {
+        None if is_exact && ready.smp => {
+            let machine = Some(SEVERAL.to_owned());
+            Some(prepare(&cli::Machine { machine, ..arguments.machine.clone() })?)
+        }
+        _ => None,
     };
     let folders: Vec<&str> =
         std::iter::once(COVERED).chain(arguments.cover.iter().map(String::as_str)).collect();
     let code = Code::of(&ready.prepared, &folders).map_err(|error| usage(format!("{error:#}")))?;
+    let source = Source::of(repository, &arguments.machine, &ready.prepared, code)?;
     steps.phase("build the fuzz target");
     let target = build(repository)?;
-    let mut campaign = Campaign::open(repository, arguments, &ready, target)?;
+    let mut campaign = Campaign::open(repository, arguments, &ready, several.as_ref(), target)?;
     steps.done();
     say!("  kernel   {}", ready.prepared.kernel);
     say!("  machine  {}", ready.prepared.machine);
-    let summary = campaign.run(&steps, &code)?;
+    if let Some(several) = &several {
+        say!("  at first {}, for one worker", several.prepared.machine);
+    }
+    let summary = campaign.run(&steps, &source)?;
     steps.done();
     if arguments.json {
-        say!("{}", summary.object("summary", &code));
+        say!("{}", summary.object("summary", &source)?);
     } else {
         say!("");
-        summary.print(&code);
+        summary.print(&source)?;
     }
     Ok(summary.exit())
 }
@@ -115,6 +138,8 @@ struct Campaign<'a> {
     arguments: &'a cli::Fuzz,
     target: PathBuf,
     prepared: PathBuf,
+    /// The machine with several processors, if a worker begins on one.
+    several: Option<PathBuf>,
     findings: PathBuf,
     corpus: Corpus,
     /// Of each worker its corpus and its folder.
@@ -128,6 +153,7 @@ impl<'a> Campaign<'a> {
         repository: &Path,
         arguments: &'a cli::Fuzz,
         ready: &Ready,
+        several: Option<&Ready>,
         target: PathBuf,
     ) -> Result<Self> {
         let folder = match &arguments.corpus {
@@ -149,10 +175,15 @@ impl<'a> Campaign<'a> {
             .prefix(&prefix)
             .tempdir_in(&beside)
             .with_context(|| format!("cannot make a folder in {}", beside.display()))?;
-        let prepared = scratch.path().join("prepared.json");
-        let text = serde_json::to_vec(&ready.prepared).context("the machine as JSON")?;
-        std::fs::write(&prepared, text)
-            .with_context(|| format!("cannot write {}", prepared.display()))?;
+        let write = |name: &str, ready: &Ready| {
+            let file = scratch.path().join(name);
+            let text = serde_json::to_vec(&ready.prepared).context("the machine as JSON")?;
+            std::fs::write(&file, text)
+                .with_context(|| format!("cannot write {}", file.display()))?;
+            anyhow::Ok(file)
+        };
+        let prepared = write("prepared.json", ready)?;
+        let several = several.map(|several| write("several.json", several)).transpose()?;
         let jobs = arguments.jobs.map_or_else(
             || std::thread::available_parallelism().map_or(1, usize::from),
             |jobs| usize::from(jobs.get()),
@@ -165,21 +196,32 @@ impl<'a> Campaign<'a> {
             own.push((of_worker, folder));
         }
         let findings = agent::target_folder(repository).join("refan/artifacts");
-        Ok(Self { arguments, target, prepared, findings, corpus, own, _scratch: scratch })
+        Ok(Self { arguments, target, prepared, several, findings, corpus, own, _scratch: scratch })
     }
 
     fn start(
         &self,
         number: usize,
         generation: u32,
+        on_several: bool,
         left: Left,
         said: &mpsc::Sender<(usize, Said)>,
     ) -> Result<Worker> {
         let jobs = self.own.len() as u64;
+        let runs = left.runs.map(|runs| runs.div_ceil(jobs));
+        let (prepared, exact, left) = match &self.several {
+            Some(several) if on_several => {
+                let runs = runs.map(|runs| runs.div_ceil(SHARE_OF_SEVERAL.into()));
+                let time = left.time.map(|time| time / SHARE_OF_SEVERAL);
+                (several, Some(self.prepared.as_path()), Left { runs, time })
+            }
+            _ => (&self.prepared, None, Left { runs, ..left }),
+        };
         let corpus = &self.own[number].1;
         let order = Order {
             target: &self.target,
-            prepared: &self.prepared,
+            prepared,
+            exact,
             findings: &self.findings,
             cover: &self.arguments.cover,
             corpus,
@@ -190,21 +232,26 @@ impl<'a> Campaign<'a> {
                 .wrapping_add(number as u32)
                 .wrapping_add(generation.wrapping_mul(0x1_0001))
                 .max(1),
-            runs: left.runs.map(|runs| runs.div_ceil(jobs)),
+            runs: left.runs,
             seconds: left.time.map(|time| time.as_secs().max(1)),
             ran: None,
         };
         Worker::start(number, &order, corpus.with_extension("log"), said.clone())
     }
 
-    fn run(&mut self, steps: &Steps, code: &Code) -> Result<Summary> {
+    fn run(&mut self, steps: &Steps, source: &Source) -> Result<Summary> {
         let begun = Instant::now();
         let at_first = self.corpus.names().len();
         let (sender, said) = mpsc::channel();
+        // The last one: alone it is the first one, too.
+        let mut on_several = self.several.as_ref().and(self.own.len().checked_sub(1));
         let mut workers = Vec::new();
         for number in 0..self.own.len() {
-            workers.push(Some(self.start(number, 0, self.left(begun, 0), &sender)?));
+            let left = self.left(begun, 0);
+            let several = on_several == Some(number);
+            workers.push(Some(self.start(number, 0, several, left, &sender)?));
         }
+        let mut generation = 0;
         let mut summary = Summary::default();
         let (mut shared, mut told) = (Instant::now(), Instant::now());
         steps.phase("fuzz");
@@ -225,14 +272,17 @@ impl<'a> Campaign<'a> {
                 Ok((number, Said::End)) => {
                     summary.ended(number);
                     let ended = workers[number].take().map_or(Ok(()), |mut worker| worker.ended());
+                    let mut goes_on = on_several.take_if(|several| *several == number).is_some();
                     if let Err(why) = ended {
                         summary.lost += 1;
                         steps.note(&format!("a worker was lost: {why}"));
-                        let left = self.left(begun, summary.runs());
-                        if summary.lost < MOST_LOST && !left.is_nothing() {
-                            workers[number] =
-                                Some(self.start(number, summary.lost, left, &sender)?);
-                        }
+                        goes_on = true;
+                    }
+                    let left = self.left(begun, summary.runs());
+                    if goes_on && summary.lost < MOST_LOST && !left.is_nothing() {
+                        generation += 1;
+                        workers[number] =
+                            Some(self.start(number, generation, false, left, &sender)?);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -245,11 +295,12 @@ impl<'a> Campaign<'a> {
                 summary.corpus = self.corpus.names().len();
                 summary.added = summary.corpus - at_first;
                 steps.at(&summary.line());
+                summary.memory.note(workers.iter().flatten().map(Worker::pid));
             }
             if told.elapsed() >= QUIET_PERIOD {
                 told = Instant::now();
                 if self.arguments.json {
-                    say!("{}", summary.object("progress", code));
+                    say!("{}", summary.object("progress", source)?);
                 } else if !steps.is_terminal() {
                     steps.note(&summary.line());
                 }

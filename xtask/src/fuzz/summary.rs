@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use refan_runner::coverage::Code;
+use anyhow::Result;
 use refan_runner::fuzz::{Found, Key, Progress, Shares};
 use serde_json::{Value, json};
 
+use super::memory::Memory;
+use super::source::Source;
 use crate::exit::Exit;
 use crate::report::seconds;
 
@@ -26,6 +28,8 @@ pub struct Summary {
     pub corpus: usize,
     /// Those that were not there at the beginning.
     pub added: usize,
+    /// What the workers and their machines held of the host's memory.
+    pub memory: Memory,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -105,25 +109,28 @@ impl Summary {
     }
 
     /// The same as an object, with what is told only at the end.
-    pub fn object(&self, event: &str, code: &Code) -> Value {
+    pub fn object(&self, event: &str, source: &Source) -> Result<Value> {
+        let lines = source.lines(&self.places, &self.edges)?;
         let shares: BTreeMap<_, _> = self.shares().named().into_iter().collect();
-        json!({
+        Ok(json!({
             "event": event, "version": 1, "seconds": self.elapsed.as_secs_f64(),
             "runs": self.runs(), "rate": self.rate(), "edges": self.edges.len(),
             "states": self.states.len(), "places": self.places.len(), "corpus": self.corpus,
             "added": self.added, "findings": self.findings.len(), "lost_workers": self.lost,
             "restarts": self.sum(|progress| progress.restarts),
+            "races": self.sum(|progress| progress.races),
             "unjudged": self.sum(|progress| progress.unjudged),
             "unsupported": self.sum(|progress| progress.unsupported),
             "compared": self.sum(|progress| progress.compared),
             "unstable": self.sum(|progress| progress.unstable),
             "reached": self.reached(), "known": self.known(), "time": shares,
-            "functions": code.functions(), "not_entered": code.not_entered(&self.places),
-        })
+            "memory": self.memory.object(), "functions": source.code.functions(),
+            "not_entered": source.code.not_entered(&self.places), "lines": lines,
+        }))
     }
 
     /// For people.
-    pub fn print(&self, code: &Code) {
+    pub fn print(&self, source: &Source) -> Result<()> {
         let runs = self.runs().max(1);
         let percent = |count: u64| format!("{:.1} %", 100.0 * count as f64 / runs as f64);
         say!("  campaign     {}", self.line());
@@ -133,6 +140,7 @@ impl Summary {
             .map(|(what, count)| format!("{what} {}", percent(*count)))
             .collect();
         say!("  reached      {}", reached.join(", "));
+        say!("  races        {} of the runs", percent(self.sum(|it| it.races)));
         let (unjudged, unsupported) = (self.sum(|it| it.unjudged), self.sum(|it| it.unsupported));
         say!(
             "  not judged   {}; not run for what the kernel lacks: {unsupported}",
@@ -146,16 +154,18 @@ impl Summary {
         let shares = self.shares().named();
         let shares = shares.iter().map(|(name, share)| format!("{name} {:.1} %", 100.0 * share));
         say!("  time         {}", shares.collect::<Vec<_>>().join(", "));
-        let missing = code.not_entered(&self.places);
-        let entered = code.functions() - missing.len();
-        say!(
-            "  functions    {entered} of {} entered; never: {}",
-            code.functions(),
-            missing.join(" ")
-        );
+        say!("  memory       at most in each quarter: {}", self.memory);
+        let missing = source.code.not_entered(&self.places);
+        let functions = source.code.functions();
+        let entered = functions - missing.len();
+        say!("  functions    {entered} of {functions} entered; never: {}", missing.join(" "));
+        let lines = source.lines(&self.places, &self.edges)?;
+        lines.parts.iter().for_each(|part| say!("  lines        {part}"));
+        lines.missing.iter().for_each(|missing| say!("  not covered  {missing}"));
         if self.lost > 0 {
             say!("  workers      {} ended before their time", self.lost);
         }
+        Ok(())
     }
 
     /// A finding outweighs all; without a program that was judged and coverage there is no verdict.
@@ -176,7 +186,11 @@ pub fn print_finding(found: &Found) {
     let (again, tries) = found.repeated;
     say!("\nfinding: {}", found.key);
     found.verdict.lines().for_each(|line| say!("    {line}"));
-    say!("    repeated  {again} of {tries} on a freshly restored machine");
+    let behind = match found.earlier {
+        0 => String::new(),
+        earlier => format!(", behind {earlier} programs that ran before it"),
+    };
+    say!("    repeated  {again} of {tries} on a freshly restored machine{behind}");
     if let Some(artifact) = &found.artifact {
         say!("    kept in   {}", artifact.display());
     }
@@ -187,7 +201,7 @@ pub fn print_finding(found: &Found) {
 pub fn finding_object(found: &Found) -> Value {
     json!({
         "event": "finding", "version": 1, "title": found.key, "verdict": found.verdict,
-        "repeated": found.repeated.0, "tries": found.repeated.1, "program": found.program,
+        "repeated": found.repeated.0, "tries": found.repeated.1, "earlier": found.earlier, "program": found.program,
         "artifact": found.artifact,
     })
 }

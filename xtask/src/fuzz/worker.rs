@@ -31,6 +31,8 @@ pub struct Order<'a> {
     pub target: &'a Path,
     /// A file with what its machine is made from.
     pub prepared: &'a Path,
+    /// The same of the machine on which its findings are confirmed, if that is another one.
+    pub exact: Option<&'a Path>,
     /// Where its findings go.
     pub findings: &'a Path,
     /// Folders of the kernel's source beside the one that is always covered.
@@ -83,6 +85,9 @@ impl Worker {
         if let Some(seconds) = order.seconds {
             command.env("REFAN_SECONDS", seconds.to_string());
         }
+        if let Some(exact) = order.exact {
+            command.env("REFAN_EXACT", exact);
+        }
         if let Some(ran) = order.ran {
             command.env("REFAN_RAN", ran);
         }
@@ -120,6 +125,11 @@ impl Worker {
             let _ = said.send((number, Said::End));
         });
         Ok(Self { child, log })
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for the end of a process that has nothing more to say. Says how it went, if not well.

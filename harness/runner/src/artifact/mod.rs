@@ -6,6 +6,7 @@
 //! artifact.json       the same for programs: an [`Artifact`]
 //! program.scn         the program as text, a scenario
 //! program.bin         the same in its binary form
+//! earlier.bin         what ran on the machine before it, if it does not fail without
 //! verdict.txt         what was allowed and what was seen
 //! history.txt         the run, call by call
 //! report.txt          the kernel's report as printed, if that is what was found
@@ -30,3 +31,5 @@ pub use write::write;
 pub const PROGRAM: &str = "program.scn";
 /// The [`Artifact`].
 const RECORD: &str = "artifact.json";
+/// What ran before ([`crate::earlier`]).
+const EARLIER: &str = "earlier.bin";

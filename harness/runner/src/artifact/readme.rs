@@ -29,7 +29,8 @@ pub(super) fn of(artifact: &Artifact, verdict: &str, files: &[&str], folder: &Pa
         line("", &format!("watched by KCOV in {}", artifact.watched.join(", ")));
     }
     if files.contains(&PROGRAM) {
-        let _ = write!(text, "\n{}", reproduce(artifact, folder));
+        let needs_earlier = files.contains(&super::EARLIER);
+        let _ = write!(text, "\n{}", reproduce(artifact, folder, needs_earlier));
     } else {
         text += "\nIt is a finding on all the programs that ran on one machine; no single one is known to\n\
                  provoke it.\n";
@@ -48,6 +49,7 @@ const WHAT: &[(&str, &str)] = &[
     (super::RECORD, "identity of kernel, machine and guest with digests, QEMU's command line"),
     (PROGRAM, "the program, a scenario"),
     ("program.bin", "the same in its binary form"),
+    (super::EARLIER, "what ran on the machine before it, without which it does not fail"),
     ("verdict.txt", "what was allowed and what was seen"),
     ("history.txt", "the run, call by call"),
     ("report.txt", "the kernel's report as printed"),
@@ -57,12 +59,18 @@ const WHAT: &[(&str, &str)] = &[
     ("machine.toml", "the machine profile"),
 ];
 
-fn reproduce(artifact: &Artifact, folder: &Path) -> String {
+fn reproduce(artifact: &Artifact, folder: &Path, needs_earlier: bool) -> String {
     let folder = quoted(&folder.to_string_lossy());
     let mut text = format!(
         "To run it again, in a checkout of Refan; status 1 says that it happened, 0 that it did not:\n\n    \
-         cargo xtask repro {folder}\n\n\
-         To make its program as small as it can be:\n\n    cargo xtask minimize {folder}\n"
+         cargo xtask repro {folder}\n"
+    );
+    if needs_earlier {
+        return text;
+    }
+    let _ = write!(
+        text,
+        "\nTo make its program as small as it can be:\n\n    cargo xtask minimize {folder}\n"
     );
     if artifact.mutant.is_none() && artifact.against.is_none() {
         let options: Vec<String> = artifact.options.iter().map(|word| quoted(word)).collect();

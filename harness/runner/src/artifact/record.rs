@@ -7,7 +7,8 @@ use refan_abi::ApiValues;
 use refan_program::Program;
 use serde::{Deserialize, Serialize};
 
-use super::{PROGRAM, RECORD};
+use super::{EARLIER, PROGRAM, RECORD};
+use crate::earlier::{self, Earlier};
 use crate::suite::Scenario;
 
 /// Version of the folder's layout and of [`Artifact`]: raised when something changes its meaning or goes.
@@ -153,6 +154,22 @@ impl Artifact {
         }
         serde_json::from_value(value)
             .map_err(|error| no_artifact(format!("{RECORD} is malformed: {error}")))
+    }
+
+    /// What has to run before the program in an artifact's folder; mostly nothing.
+    ///
+    /// # Errors
+    /// It cannot be read, or is malformed.
+    pub fn earlier(folder: &Path) -> Result<Vec<Earlier>, Error> {
+        let path = folder.join(EARLIER);
+        match std::fs::read(&path) {
+            Ok(bytes) => earlier::decode(&bytes).ok_or_else(|| Error::NoArtifact {
+                folder: folder.to_owned(),
+                why: format!("{EARLIER} is malformed"),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(Error::io("read", &path, error)),
+        }
     }
 
     /// The program in an artifact's folder.

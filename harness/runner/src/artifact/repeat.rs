@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use refan_program::Program;
 
+use crate::earlier::Earlier;
 use crate::run::Worker;
+use crate::suite::Scenario;
 use crate::{Prepared, Verdict};
 
 /// What came of running a program again and again.
@@ -54,23 +56,25 @@ impl Repeats {
     }
 }
 
-/// Runs a program `runs` times, each time on a freshly restored machine, and counts how often there
-/// is a finding of this title. `told` gets each verdict.
+/// Runs a program `runs` times, each time on a freshly restored machine behind what has to run earlier,
+/// and counts how often there is a finding of this title. `told` gets each verdict.
 ///
 /// # Errors
 /// No machine starts, or its kernel is not what it is said to be.
 pub fn repeat(
     prepared: &Prepared,
     reference: Option<&Prepared>,
+    earlier: &[Earlier],
     program: &Program,
     title: &str,
     runs: u32,
     mut told: impl FnMut(&Verdict),
 ) -> Result<Repeats> {
     let mut worker = Worker::start(prepared, reference)?;
+    let scenario = Scenario { name: String::new(), program: program.clone() };
     let mut repeats = Repeats::default();
     for _ in 0..runs {
-        let verdict = worker.run_afresh(program);
+        let verdict = worker.run_behind(earlier, &scenario).verdict;
         repeats.add(title, &verdict);
         told(&verdict);
     }

@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::folder::{self, Files};
 use super::record::{Artifact, Error, FORMAT, Guest, Kernel, Machine};
-use super::{PROGRAM, RECORD, readme};
+use super::{EARLIER, PROGRAM, RECORD, readme};
+use crate::earlier::{self, Earlier};
 use crate::prepared::{CONFIG, IDENTITY};
 use crate::{Outcome, Prepared, Verdict};
 
@@ -20,7 +21,8 @@ const LONGEST_NAME: usize = 100;
 /// Keeps a finding below `parent`, in a folder that is called after its title, and says where. If the
 /// same finding is kept there already it stays as it is.
 ///
-/// `reference` is the machine that programs without the feature were held against.
+/// `reference` is the machine that programs without the feature were held against, `earlier` what has to
+/// run before the program.
 ///
 /// # Errors
 /// The outcome is no finding; the kernel's or machine's files cannot be read; the folder cannot be
@@ -30,6 +32,7 @@ pub fn write(
     prepared: &Prepared,
     reference: Option<&Prepared>,
     outcome: &Outcome,
+    earlier: &[Earlier],
 ) -> Result<PathBuf, Error> {
     let not_told = |why: String| Error::NotTold { scenario: outcome.name.clone(), why };
     let Some(title) = outcome.verdict.title() else {
@@ -88,6 +91,9 @@ pub fn write(
     if let Some(program) = &program {
         files.push((PROGRAM, program.to_string().into()));
         files.push(("program.bin", binary.unwrap_or_default()));
+        if !earlier.is_empty() {
+            files.push((EARLIER, earlier::encode(earlier)));
+        }
     }
     if let Verdict::Report(report) = &outcome.verdict {
         files.push(("report.txt", report.text.clone().into()));

@@ -1,16 +1,18 @@
 //! One machine that runs whatever programs come, and what each of them came to.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use refan_program::{Offset, Program};
-use refan_wire::COUNTERS;
+use refan_wire::{COUNTERS, Record};
 
+use super::race::{Race, Races};
 use super::{Confirmer, Found, Key, Progress};
 use crate::coverage::Code;
+use crate::earlier::Earlier;
 use crate::guest::{Capabilities, Guest};
 use crate::reach::Reach;
 use crate::run;
@@ -26,6 +28,12 @@ const BATCH: usize = 20;
 
 /// One in so many programs is run twice, to see whether its coverage is the same.
 const COMPARED: u64 = 100;
+
+/// A machine runs so many programs: what ran there before a finding is run again if the finding needs it.
+const MOST_EARLIER: usize = 200;
+
+/// The share of the time that races are tried in at other instants is one in so many.
+const SHARE_OF_RACES: u32 = 3;
 
 /// What a program leads the search by.
 pub struct Feedback {
@@ -47,10 +55,18 @@ pub struct Driver {
     capabilities: Capabilities,
     guest: Option<Guest>,
     confirmer: Confirmer,
+    /// Whether time is virtual, so that the same comes to the same.
+    is_exact: bool,
     /// The findings that were confirmed, or tried to.
     known: HashSet<Key>,
     /// Those that have run since it was last asked what is left of them.
     batch: Vec<Program>,
+    /// What the machine has done since it was started.
+    earlier: Vec<Earlier>,
+    /// The races that were met, and those of them that are to be tried at other instants.
+    races: Races,
+    open: VecDeque<Race>,
+    racing: Duration,
     edges: HashSet<u32>,
     states: HashSet<u32>,
     places: BTreeSet<u32>,
@@ -60,20 +76,41 @@ pub struct Driver {
 
 impl Driver {
     /// Starts the machine. What the code of these folders passes is told; findings go below `findings`.
-    pub fn start(prepared: &Prepared, folders: &[&str], findings: PathBuf) -> Result<Self> {
+    /// They are confirmed on `exact`, a deterministic machine with the same kernel, if there is one
+    /// beside.
+    pub fn start(
+        prepared: &Prepared,
+        exact: Option<&Prepared>,
+        folders: &[&str],
+        findings: PathBuf,
+    ) -> Result<Self> {
         let begun = Instant::now();
-        let watching = prepared.watching(&Code::of(prepared, folders)?, folders);
-        let mut guest = Guest::start(&watching)?;
-        let capabilities = guest.probe(prepared.declared)?;
+        let code = Code::of(prepared, folders)?;
+        let watching = prepared.watching(&code, folders);
+        let confirmer = match exact {
+            Some(exact) => {
+                Confirmer::new([exact.clone(), exact.watching(&code, folders)], findings)
+                    .of_campaign_on(watching.clone())
+            }
+            None => Confirmer::new([prepared.clone(), watching.clone()], findings),
+        };
+        let capabilities = Guest::start(&watching)?.probe(prepared.declared)?;
+        // What a machine has done is all that it runs: a later one begins as this.
+        let guest = Guest::start(&watching)?;
         let mut progress = Progress::default();
         progress.shares.restore = begun.elapsed();
         Ok(Self {
-            confirmer: Confirmer::new([prepared.clone(), watching.clone()], findings),
+            confirmer,
+            is_exact: prepared.spec()?.profile.virtual_time.is_some(),
             prepared: watching,
             capabilities,
             guest: Some(guest),
             known: HashSet::new(),
             batch: Vec::new(),
+            earlier: Vec::new(),
+            races: Races::default(),
+            open: VecDeque::new(),
+            racing: Duration::ZERO,
             edges: HashSet::new(),
             states: HashSet::new(),
             places: BTreeSet::new(),
@@ -95,11 +132,28 @@ impl Driver {
             feedback.edges.fill(0);
             return Ok(None);
         }
-        let verdict = self.once(&program, feedback)?;
+        let (records, found) = self.judged(&program, feedback)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        if !self.is_exact {
+            return Ok(None);
+        }
+        self.open.extend(self.races.new_in(&program, &records));
+        if self.racing * SHARE_OF_RACES < self.begun.elapsed() { self.race() } else { Ok(None) }
+    }
+
+    /// Runs and judges a program; from time to time also what programs have left behind.
+    fn judged(
+        &mut self,
+        program: &Program,
+        feedback: &mut Feedback,
+    ) -> Result<(Vec<Record>, Option<Found>)> {
+        let (records, verdict) = self.once(program, feedback)?;
         self.progress.runs += 1;
         if verdict.is_finding() {
-            self.drop_machine();
-            return self.found(&program, verdict);
+            let earlier = self.drop_machine();
+            return Ok((records, self.found(program, verdict, &earlier)?));
         }
         match &verdict {
             Verdict::None(_) => self.progress.unjudged += 1,
@@ -110,13 +164,39 @@ impl Driver {
             _ => {}
         }
         if self.guest.is_none() {
-            return Ok(None);
+            return Ok((records, None));
         }
-        if self.progress.runs.is_multiple_of(COMPARED) && matches!(verdict, Verdict::Held) {
-            self.compare(&program, feedback)?;
+        let is_compared = self.is_exact && self.progress.runs.is_multiple_of(COMPARED);
+        if is_compared && matches!(verdict, Verdict::Held) {
+            let found = self.compare(program, feedback)?;
+            if found.is_some() || self.guest.is_none() {
+                return Ok((records, found));
+            }
         }
-        self.batch.push(program);
-        if self.batch.len() >= BATCH { self.account() } else { Ok(None) }
+        self.batch.push(program.clone());
+        if self.batch.len() < BATCH {
+            return Ok((records, None));
+        }
+        let found = self.account()?;
+        if self.earlier.len() >= MOST_EARLIER {
+            self.drop_machine();
+        }
+        Ok((records, found))
+    }
+
+    /// Tries a race that was met at another instant.
+    fn race(&mut self) -> Result<Option<Found>> {
+        let begun = Instant::now();
+        let Some(mut race) = self.open.pop_front() else { return Ok(None) };
+        let Some(program) = race.next() else { return Ok(None) };
+        let (records, found) = self.judged(&program, &mut Feedback::default())?;
+        race.note(&program, &records);
+        if found.is_none() {
+            self.open.push_front(race);
+        }
+        self.progress.races += 1;
+        self.racing += begun.elapsed();
+        Ok(found)
     }
 
     /// What has happened since this was last asked, of what is counted as distinct; else since the
@@ -145,11 +225,12 @@ impl Driver {
         self.guest.as_mut().context("the machine is gone")
     }
 
-    /// What a machine has seen is in its memory until it is gone.
-    fn drop_machine(&mut self) {
+    /// What a machine has seen is in its memory until it is gone. Returns what it has done.
+    fn drop_machine(&mut self) -> Vec<Earlier> {
         self.take_places();
         self.guest = None;
         self.batch.clear();
+        std::mem::take(&mut self.earlier)
     }
 
     fn take_places(&mut self) {
@@ -158,7 +239,11 @@ impl Driver {
         self.progress.places.extend(new);
     }
 
-    fn once(&mut self, program: &Program, feedback: &mut Feedback) -> Result<Verdict> {
+    fn once(
+        &mut self,
+        program: &Program,
+        feedback: &mut Feedback,
+    ) -> Result<(Vec<Record>, Verdict)> {
         let guest = self.guest()?;
         let begun = Instant::now();
         let run = guest.run(program)?;
@@ -175,10 +260,15 @@ impl Driver {
         self.progress.shares.judging += begun.elapsed();
         self.progress.shares.guest += in_guest;
         self.progress.shares.transport += transport;
-        if !whole && !verdict.is_finding() {
+        if verdict.is_finding() {
+            return Ok((records, verdict));
+        }
+        if whole {
+            self.earlier.push(Earlier::Program(program.clone()));
+        } else {
             self.drop_machine();
         }
-        Ok(verdict)
+        Ok((records, verdict))
     }
 
     fn note(&mut self, reach: &Reach, feedback: &mut Feedback) {
@@ -197,14 +287,19 @@ impl Driver {
     }
 
     /// Runs a program that has held once more, on the machine as it is now.
-    fn compare(&mut self, program: &Program, first: &Feedback) -> Result<()> {
+    fn compare(&mut self, program: &Program, first: &Feedback) -> Result<Option<Found>> {
         let mut second = Feedback::default();
-        if matches!(self.once(program, &mut second)?, Verdict::Held) {
+        let (_, verdict) = self.once(program, &mut second)?;
+        if verdict.is_finding() {
+            let earlier = self.drop_machine();
+            return self.found(program, verdict, &earlier);
+        }
+        if matches!(verdict, Verdict::Held) {
             let passed = |feedback: &Feedback| feedback.edges.map(|count| count > 0);
             self.progress.compared += 1;
             self.progress.unstable += u64::from(passed(first) != passed(&second));
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Asks what the programs since it was last asked have left, and if there is anything which of
@@ -212,6 +307,7 @@ impl Driver {
     fn account(&mut self) -> Result<Option<Found>> {
         let begun = Instant::now();
         let leaks = self.guest()?.account();
+        self.earlier.push(Earlier::Account);
         self.progress.shares.accounting += begun.elapsed();
         let batch = std::mem::take(&mut self.batch);
         let Some(last) = batch.last() else { return Ok(None) };
@@ -229,10 +325,15 @@ impl Driver {
         let begun = Instant::now();
         let leaking = self.confirmer.leaking(&batch)?;
         self.progress.shares.confirming += begun.elapsed();
-        self.found(leaking.unwrap_or(last), verdict)
+        self.found(leaking.unwrap_or(last), verdict, &[])
     }
 
-    fn found(&mut self, program: &Program, verdict: Verdict) -> Result<Option<Found>> {
+    fn found(
+        &mut self,
+        program: &Program,
+        verdict: Verdict,
+        earlier: &[Earlier],
+    ) -> Result<Option<Found>> {
         let Some(key) = Key::of(program, &verdict).filter(|key| self.known.insert(key.clone()))
         else {
             return Ok(None);
@@ -241,7 +342,7 @@ impl Driver {
         let mut hasher = DefaultHasher::new();
         program.encode().hash(&mut hasher);
         let name = format!("fuzz/{:016x}", hasher.finish());
-        let found = self.confirmer.confirm(&name, program, verdict, key)?;
+        let found = self.confirmer.confirm(&name, program, verdict, key, earlier)?;
         self.progress.shares.confirming += begun.elapsed();
         self.known.insert(found.key.clone());
         self.progress.findings.push(found.clone());

@@ -6,6 +6,7 @@ use anyhow::Result;
 use refan_program::{Offset, Program, Step};
 use serde::{Deserialize, Serialize};
 
+use crate::earlier::Earlier;
 use crate::run::{Outcome, Worker};
 use crate::suite::Scenario;
 use crate::sweep::Budget;
@@ -19,6 +20,14 @@ const TRIES: u32 = 3;
 /// nanoseconds. The step is that of the deterministic machine's clock.
 const AROUND: u32 = 1600;
 const STEP: u32 = 16;
+
+/// How often a finding is run where time is not virtual.
+const RATED: u32 = 20;
+
+/// A start where time is not virtual says little about where on another machine the branch is to begin: so many
+/// starts are spread over at least this time, in nanoseconds.
+const SPREAD: u32 = 64;
+const SPREAD_OVER: u32 = 32 << 10;
 
 /// What findings of one kind have in common: a report's title, or the broken rule and the call at which
 /// it was.
@@ -59,6 +68,8 @@ pub struct Found {
     pub key: Key,
     /// How often it showed again, of how many tries on a freshly restored machine.
     pub repeated: (u32, u32),
+    /// How much has to run on the machine before it.
+    pub earlier: usize,
     /// Where it is kept.
     pub artifact: Option<PathBuf>,
     /// The program as text.
@@ -72,6 +83,8 @@ pub struct Confirmer {
     /// A machine whose tasks are not watched, and one as that of the campaign: time passes otherwise
     /// there, and some findings need it to.
     machines: [Prepared; 2],
+    /// The machine of the campaign, if time is not virtual there: what it did is done otherwise again.
+    inexact: Option<Prepared>,
     /// Where findings are kept.
     folder: PathBuf,
 }
@@ -79,36 +92,67 @@ pub struct Confirmer {
 impl Confirmer {
     /// For findings on such machines: not watched, and watched.
     pub fn new(machines: [Prepared; 2], folder: PathBuf) -> Self {
-        Self { machines, folder }
+        Self { machines, inexact: None, folder }
     }
 
-    /// Runs the program of a finding again and keeps what came of it. `seen` is what the campaign saw.
-    pub fn confirm(&self, name: &str, program: &Program, seen: Verdict, key: Key) -> Result<Found> {
+    /// For findings of a campaign on another machine, where time is not virtual. What does not show on these
+    /// is run there again, and keeps its rate.
+    pub fn of_campaign_on(self, inexact: Prepared) -> Self {
+        Self { inexact: Some(inexact), ..self }
+    }
+
+    /// Runs the program of a finding again and keeps what came of it. `seen` is what the campaign saw, and
+    /// `earlier` what its machine had done before.
+    pub fn confirm(
+        &self,
+        name: &str,
+        program: &Program,
+        seen: Verdict,
+        key: Key,
+        earlier: &[Earlier],
+    ) -> Result<Found> {
         let [plain, watched] = &self.machines;
         let scenario =
             |program: &Program| Scenario { name: name.to_owned(), program: program.clone() };
         let again = || std::iter::repeat_n(program.clone(), TRIES as usize);
-        let moved: Vec<Program> = moved(program).collect();
+        let moved: Vec<Program> = match &self.inexact {
+            Some(_) => moved(program).chain(spread(program)).collect(),
+            None => moved(program).collect(),
+        };
         let mut tries = 0;
         let mut last = None;
-        for (prepared, variants) in
-            [(plain, again().collect()), (watched, again().collect()), (plain, moved)]
-        {
-            let variants: Vec<Program> = variants;
+        let mut try_all = |prepared: &Prepared, variants: Vec<Program>| -> Result<_> {
             let mut worker = Worker::start(prepared, None)?;
             for program in variants {
                 let outcome = worker.run(&scenario(&program), &Budget::default());
                 tries += 1;
                 if outcome.verdict.is_finding() {
-                    return self.keep(prepared, outcome, key, None);
+                    return Ok(Some(outcome));
                 }
                 last = Some(outcome);
             }
+            Ok(None)
+        };
+        for prepared in [plain, watched] {
+            if let Some(outcome) = try_all(prepared, again().collect())? {
+                return self.keep(prepared, outcome, key, None, &[]);
+            }
+        }
+        if self.inexact.is_none()
+            && let Some((outcome, earlier)) = self.behind(&scenario(program), &seen, earlier)?
+        {
+            return self.keep(watched, outcome, key, None, earlier);
+        }
+        if let Some(outcome) = try_all(plain, moved)? {
+            return self.keep(plain, outcome, key, None, &[]);
+        }
+        if let Some(inexact) = &self.inexact {
+            return self.rated(inexact, &scenario(program), seen, key);
         }
         let Some(mut outcome) = last else { anyhow::bail!("nothing was tried") };
         outcome.verdict = seen;
         outcome.program = Some(program.clone());
-        self.keep(watched, outcome, key, Some((0, tries)))
+        self.keep(watched, outcome, key, Some((0, tries)), &[])
     }
 
     /// The first of these programs that leaves something in the kernel, each on a machine of its own.
@@ -118,15 +162,61 @@ impl Confirmer {
         Ok(programs.iter().find(|program| worker.run_afresh(program).is_finding()))
     }
 
+    /// Keeps a finding with how often it shows on the machine of its campaign.
+    fn rated(
+        &self,
+        inexact: &Prepared,
+        scenario: &Scenario,
+        seen: Verdict,
+        key: Key,
+    ) -> Result<Found> {
+        let mut worker = Worker::start(inexact, None)?;
+        let outcomes: Vec<Outcome> = (0..RATED).map(|_| worker.run_once(scenario)).collect();
+        let (shown, mut others): (Vec<_>, Vec<_>) =
+            outcomes.into_iter().partition(|it| it.verdict.title() == seen.title());
+        let rate = (shown.len() as u32, RATED);
+        if let Some(outcome) = shown.into_iter().next() {
+            return self.keep(inexact, outcome, key, Some(rate), &[]);
+        }
+        let Some(mut outcome) = others.pop() else { anyhow::bail!("nothing was tried") };
+        outcome.verdict = seen;
+        self.keep(inexact, outcome, key, Some(rate), &[])
+    }
+
+    /// Runs a scenario behind what its machine had done before, and then behind as little of that as it
+    /// takes. None if it does not show so either.
+    fn behind<'e>(
+        &self,
+        scenario: &Scenario,
+        seen: &Verdict,
+        earlier: &'e [Earlier],
+    ) -> Result<Option<(Outcome, &'e [Earlier])>> {
+        let [_, watched] = &self.machines;
+        let mut worker = Worker::start(watched, None)?;
+        let mut shows = |earlier: &'e [Earlier]| {
+            let outcome = worker.run_behind(earlier, scenario);
+            (outcome.verdict.title() == seen.title()).then_some((outcome, earlier))
+        };
+        let Some(all) = shows(earlier) else { return Ok(None) };
+        let lengths = std::iter::successors(Some(1), |length| Some(length * 2));
+        let shorter = lengths.take_while(|length| *length < earlier.len());
+        let least = shorter.map(|length| &earlier[earlier.len() - length..]).find_map(&mut shows);
+        let (mut outcome, least) = least.unwrap_or(all);
+        let again = (0..TRIES).filter(|_| shows(least).is_some()).count() as u32;
+        outcome.repeated = Some((again, TRIES));
+        Ok(Some((outcome, least)))
+    }
+
     fn keep(
         &self,
         prepared: &Prepared,
         mut outcome: Outcome,
         key: Key,
         repeated: Option<(u32, u32)>,
+        earlier: &[Earlier],
     ) -> Result<Found> {
         outcome.repeated = repeated.or(outcome.repeated);
-        let kept = artifact::write(&self.folder, prepared, None, &outcome);
+        let kept = artifact::write(&self.folder, prepared, None, &outcome, earlier);
         if let Err(error) = &kept {
             eprintln!("error: a finding is not kept: {error}");
         }
@@ -136,6 +226,7 @@ impl Confirmer {
         Ok(Found {
             key,
             repeated: outcome.repeated.unwrap_or_default(),
+            earlier: earlier.len(),
             artifact: kept.ok(),
             program,
             verdict: outcome.verdict.to_string(),
@@ -156,6 +247,24 @@ pub(crate) fn moved(program: &Program) -> impl Iterator<Item = Program> + '_ {
             let start = program.steps[step].start.as_mut()?;
             let Offset::Nanoseconds(at) = start.at else { return None };
             start.at = Offset::Nanoseconds(u32::try_from(i64::from(at) + by).ok()?);
+            Some(program)
+        })
+    })
+}
+
+/// The program with its first start at one instant after another, from the block's beginning on.
+fn spread(program: &Program) -> impl Iterator<Item = Program> + '_ {
+    let started = program.steps.iter().position(|step| step.start.is_some());
+    started.into_iter().flat_map(move |step| {
+        let at = match program.steps[step].start.map(|start| start.at) {
+            Some(Offset::Nanoseconds(at)) => at,
+            _ => 0,
+        };
+        let over = at.saturating_mul(2).max(SPREAD_OVER);
+        (0..SPREAD).filter_map(move |n| {
+            let mut program = program.clone();
+            let at = over / SPREAD / STEP * STEP * n;
+            program.steps[step].start.as_mut()?.at = Offset::Nanoseconds(at);
             Some(program)
         })
     })
@@ -185,6 +294,17 @@ mod tests {
             .collect();
         assert_eq!(starts[..4], [48, 16, 64, 0]);
         assert_eq!(starts.len(), 100 + 2);
+    }
+
+    #[test]
+    fn starts_are_spread_from_the_beginning_on() {
+        let program = program();
+        let at = |program: Program| program.steps[3].start.expect("a start").at;
+        let starts: Vec<Offset> = spread(&program).map(at).collect();
+        let exact = [0, 512, 1024].map(Offset::Nanoseconds);
+        assert_eq!((&starts[..3], starts.len()), (&exact[..], 64));
+        let plain = refan_program::parse("open(f0, O_RDONLY)\n").expect("a program");
+        assert_eq!(spread(&plain).count(), 0);
     }
 
     #[test]

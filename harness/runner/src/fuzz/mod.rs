@@ -4,6 +4,7 @@
 mod driver;
 mod finding;
 mod progress;
+mod race;
 
 pub use driver::{Driver, Feedback, MODEL_COUNTERS, without_sweep};
 pub(crate) use finding::moved;

@@ -19,6 +19,8 @@ pub struct Progress {
     pub known: BTreeMap<String, u64>,
     /// Those that need what the kernel lacks; they were not run.
     pub unsupported: u64,
+    /// Those of the runs that tried a race that was met before at another instant.
+    pub races: u64,
     /// Machines that were started after the first one.
     pub restarts: u64,
     /// How many programs came to what ([`refan_model::Reached`] by name).

@@ -1,0 +1,44 @@
+//! What a campaign is to pass of the kernel's source.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use refan_runner::Prepared;
+use refan_runner::coverage::{Code, Exclusions, LineGoals, PassedLines, Report, added_lines};
+use refan_runner::prepared::KERNEL_SOURCES;
+
+use crate::{cli, prepare};
+
+/// The source under test.
+pub struct Source {
+    /// Its functions.
+    pub code: Code,
+    passed: PassedLines,
+    goals: LineGoals,
+}
+
+impl Source {
+    /// That of a kernel: what is watched of it, and the lines of the series that it was built with.
+    pub fn of(
+        repository: &Path,
+        options: &cli::Machine,
+        prepared: &Prepared,
+        code: Code,
+    ) -> Result<Self> {
+        let list = repository.join("kernel-configs/coverage/exclusions.toml");
+        let series = prepare::configs(repository).series(&prepare::request(options).series)?;
+        let patches: Vec<_> =
+            series.patches.iter().map(|patch| String::from_utf8_lossy(&patch.bytes)).collect();
+        let added = added_lines(patches.iter().map(AsRef::as_ref));
+        let sources = prepared.image.with_file_name(KERNEL_SOURCES);
+        let goals = LineGoals::new(&sources, Exclusions::read(&list)?, added);
+        Ok(Self { passed: PassedLines::of(prepared, &code)?, code, goals })
+    }
+
+    /// How many of the lines that are to be covered were, by what was passed.
+    pub fn lines(&self, places: &BTreeSet<u32>, edges: &BTreeSet<u32>) -> Result<Report> {
+        let lines = self.passed.covered(places, edges);
+        self.goals.report(&lines).context("the source of the kernel")
+    }
+}
