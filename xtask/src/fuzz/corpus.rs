@@ -69,11 +69,27 @@ impl Corpus {
 
     /// Adds all of its entries to another one.
     pub fn copy_to(&self, other: &mut Self) -> Result<()> {
+        self.copy_some_to(other, usize::MAX, |_| true)
+    }
+
+    /// Adds up to so many of its entries that fit.
+    pub fn copy_some_to(
+        &self,
+        other: &mut Self,
+        most: usize,
+        fits: impl Fn(&[u8]) -> bool,
+    ) -> Result<()> {
+        let mut added = 0;
         for name in &self.names {
+            if added >= most {
+                return Ok(());
+            }
             let path = self.folder.join(name);
             let content =
                 fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            other.add(&content)?;
+            if fits(&content) && other.add(&content)? {
+                added += 1;
+            }
         }
         Ok(())
     }
@@ -112,6 +128,21 @@ mod tests {
         // FIPS 180-1, appendix A.
         let abc = "a9993e364706816aba3e25717850c26c9cd0d89d";
         assert_eq!(corpus(folder.path()).names().iter().collect::<Vec<_>>(), [abc]);
+    }
+
+    #[test]
+    fn some_entries_are_copied() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut first = corpus(folder.path());
+        for content in ["a1", "b1", "a2", "a3"] {
+            first.add(content.as_bytes()).expect("written");
+        }
+        let at = |name: &str| folder.path().join(name);
+        let mut other = Corpus::open(&at("other"), &at("aside")).expect("a corpus");
+        first.copy_some_to(&mut other, 2, |content| content[0] == b'a').expect("copied");
+        assert_eq!(other.names().len(), 2);
+        first.copy_to(&mut other).expect("copied");
+        assert_eq!(other.names().len(), 4);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use refan_program::Program;
 use refan_runner::coverage::Code;
 use refan_runner::suite;
 use xtask::kernel::Progress as _;
@@ -41,9 +42,13 @@ const QUIET_PERIOD: Duration = Duration::from_secs(30);
 /// How long after its time a worker may still confirm what it has found.
 const GRACE: Duration = Duration::from_secs(120);
 
-/// Where the machine has one processor, one worker begins on a machine with several: for so little of the time
-/// and of the runs, since calls that meet there meet by chance.
+/// Where the machine has one processor, one worker begins on a machine with several: for so little of the time,
+/// since calls that meet there meet by chance.
 const SHARE_OF_SEVERAL: u32 = 4;
+
+/// There it begins with so many entries of the corpus, of those that have a block: all of them would take it all
+/// of that time.
+const MOST_OF_SEVERAL: usize = 48;
 
 /// The machine with several processors, a name in vm-images.
 const SEVERAL: &str = "smp";
@@ -65,7 +70,7 @@ pub fn run(repository: &Path, arguments: &cli::Fuzz) -> Result<Exit> {
     let ready = prepare(&arguments.machine)?;
     let is_exact = ready.prepared.spec()?.profile.virtual_time.is_some();
     let several = match arguments.machine.machine {
-        None if is_exact && ready.smp => {
+        None if is_exact && ready.smp && arguments.time.is_some() => {
             let machine = Some(SEVERAL.to_owned());
             Some(prepare(&cli::Machine { machine, ..arguments.machine.clone() })?)
         }
@@ -138,8 +143,8 @@ struct Campaign<'a> {
     arguments: &'a cli::Fuzz,
     target: PathBuf,
     prepared: PathBuf,
-    /// The machine with several processors, if a worker begins on one.
-    several: Option<PathBuf>,
+    /// If a worker begins on a machine with several processors: that, and its corpus and folder there.
+    several: Option<(PathBuf, Corpus, PathBuf)>,
     findings: PathBuf,
     corpus: Corpus,
     /// Of each worker its corpus and its folder.
@@ -183,7 +188,15 @@ impl<'a> Campaign<'a> {
             anyhow::Ok(file)
         };
         let prepared = write("prepared.json", ready)?;
-        let several = several.map(|several| write("several.json", several)).transpose()?;
+        let several = match several {
+            Some(several) => {
+                let folder = scratch.path().join("several");
+                let mut own = Corpus::open(&folder, &scratch.path().join("aside"))?;
+                corpus.copy_some_to(&mut own, MOST_OF_SEVERAL, has_block)?;
+                Some((write("several.json", several)?, own, folder))
+            }
+            None => None,
+        };
         let jobs = arguments.jobs.map_or_else(
             || std::thread::available_parallelism().map_or(1, usize::from),
             |jobs| usize::from(jobs.get()),
@@ -208,16 +221,13 @@ impl<'a> Campaign<'a> {
         said: &mpsc::Sender<(usize, Said)>,
     ) -> Result<Worker> {
         let jobs = self.own.len() as u64;
-        let runs = left.runs.map(|runs| runs.div_ceil(jobs));
-        let (prepared, exact, left) = match &self.several {
-            Some(several) if on_several => {
-                let runs = runs.map(|runs| runs.div_ceil(SHARE_OF_SEVERAL.into()));
+        let (prepared, exact, corpus, time) = match &self.several {
+            Some((several, _, corpus)) if on_several => {
                 let time = left.time.map(|time| time / SHARE_OF_SEVERAL);
-                (several, Some(self.prepared.as_path()), Left { runs, time })
+                (several, Some(self.prepared.as_path()), corpus, time)
             }
-            _ => (&self.prepared, None, Left { runs, ..left }),
+            _ => (&self.prepared, None, &self.own[number].1, left.time),
         };
-        let corpus = &self.own[number].1;
         let order = Order {
             target: &self.target,
             prepared,
@@ -232,8 +242,8 @@ impl<'a> Campaign<'a> {
                 .wrapping_add(number as u32)
                 .wrapping_add(generation.wrapping_mul(0x1_0001))
                 .max(1),
-            runs: left.runs,
-            seconds: left.time.map(|time| time.as_secs().max(1)),
+            runs: left.runs.map(|runs| runs.div_ceil(jobs)),
+            seconds: time.map(|time| time.as_secs().max(1)),
             ran: None,
         };
         Worker::start(number, &order, corpus.with_extension("log"), said.clone())
@@ -337,8 +347,20 @@ impl<'a> Campaign<'a> {
                 }
             }
         }
+        if let Some((_, _, folder)) = &self.several {
+            for content in self.corpus.collect(folder)? {
+                for (of_worker, _) in &mut self.own {
+                    of_worker.add(&content)?;
+                }
+            }
+        }
         Ok(())
     }
+}
+
+/// Whether calls can meet in an entry of a corpus.
+fn has_block(content: &[u8]) -> bool {
+    Program::decode(content).steps.iter().any(|step| step.block.is_some())
 }
 
 #[derive(Clone, Copy)]
