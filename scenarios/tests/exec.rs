@@ -13,11 +13,12 @@ use refan_runner::exec::{
 
 /// A program that does what its first argument says.
 const PROGRAM: &str = r#"
+#define _GNU_SOURCE
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <errno.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -67,9 +68,16 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(what, "terminal")) {
 		struct sigaction action = { .sa_handler = note };
+		struct pollfd input = { .events = POLLIN };
 		struct winsize size;
+		sigset_t ours, none;
 		int lines = 0;
 
+		sigemptyset(&none);
+		sigemptyset(&ours);
+		sigaddset(&ours, SIGWINCH);
+		sigaddset(&ours, SIGINT);
+		sigprocmask(SIG_BLOCK, &ours, NULL);
 		sigaction(SIGWINCH, &action, NULL);
 		sigaction(SIGINT, &action, NULL);
 		printf("terminal %d%d%d, own %d\n", isatty(0), isatty(1), isatty(2),
@@ -78,11 +86,11 @@ int main(int argc, char **argv)
 			ioctl(0, TIOCGWINSZ, &size);
 			printf("signal %d, %d lines of %d\n", seen, size.ws_row, size.ws_col);
 			fflush(stdout);
-			clearerr(stdin);
-			errno = 0;
-			while (fgets(line, sizeof(line), stdin) && strcmp(line, "end\n"))
+			/* A terminal gives a line at a time, so nothing stays in a buffer. */
+			while (ppoll(&input, 1, NULL, &none) == 1 &&
+			       fgets(line, sizeof(line), stdin) && strcmp(line, "end\n"))
 				lines++;
-		} while (errno == EINTR);
+		} while (strcmp(line, "end\n"));
 		printf("%d lines typed\n", lines);
 		return 3;
 	}
