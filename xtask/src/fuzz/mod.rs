@@ -40,7 +40,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 const QUIET_PERIOD: Duration = Duration::from_secs(30);
 
 /// How long after its time a worker may still confirm what it has found.
-const GRACE: Duration = Duration::from_secs(120);
+const GRACE: Duration = Duration::from_secs(240);
 
 /// Where the machine has one processor, one worker begins on a machine with several: for so little of the time,
 /// since calls that meet there meet by chance.

@@ -1,6 +1,7 @@
 //! Findings of a campaign: what makes two of them one, and whether they show again.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use refan_program::{Offset, Program, Step};
@@ -20,6 +21,9 @@ const TRIES: u32 = 3;
 /// nanoseconds. The step is that of the deterministic machine's clock.
 const AROUND: u32 = 1600;
 const STEP: u32 = 16;
+
+/// How long variants of one kind are tried: what takes longer waits for no more than that.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// How often a finding is run where time is not virtual.
 const RATED: u32 = 20;
@@ -116,14 +120,15 @@ impl Confirmer {
             |program: &Program| Scenario { name: name.to_owned(), program: program.clone() };
         let again = || std::iter::repeat_n(program.clone(), TRIES as usize);
         let moved: Vec<Program> = match &self.inexact {
-            Some(_) => moved(program).chain(spread(program)).collect(),
+            Some(_) => spread(program).chain(moved(program)).collect(),
             None => moved(program).collect(),
         };
         let mut tries = 0;
         let mut last = None;
         let mut try_all = |prepared: &Prepared, variants: Vec<Program>| -> Result<_> {
             let mut worker = Worker::start(prepared, None)?;
-            for program in variants {
+            let until = Instant::now() + PATIENCE;
+            for program in variants.into_iter().take_while(|_| Instant::now() < until) {
                 let outcome = worker.run(&scenario(&program), &Budget::default());
                 tries += 1;
                 if outcome.verdict.is_finding() {
@@ -171,10 +176,13 @@ impl Confirmer {
         key: Key,
     ) -> Result<Found> {
         let mut worker = Worker::start(inexact, None)?;
-        let outcomes: Vec<Outcome> = (0..RATED).map(|_| worker.run_once(scenario)).collect();
+        let until = Instant::now() + PATIENCE;
+        let runs = (0..RATED).take_while(|run| *run == 0 || Instant::now() < until);
+        let outcomes: Vec<Outcome> = runs.map(|_| worker.run_once(scenario)).collect();
+        let runs = outcomes.len() as u32;
         let (shown, mut others): (Vec<_>, Vec<_>) =
             outcomes.into_iter().partition(|it| it.verdict.title() == seen.title());
-        let rate = (shown.len() as u32, RATED);
+        let rate = (shown.len() as u32, runs);
         if let Some(outcome) = shown.into_iter().next() {
             return self.keep(inexact, outcome, key, Some(rate), &[]);
         }
