@@ -53,13 +53,19 @@ impl Corpus {
     /// Adds the whole entries of a folder that a worker writes to; returns those that are new.
     ///
     /// libFuzzer gives each the name of its content, so one that is still being written, or never will
-    /// be to its end, has another name than its content asks for.
+    /// be to its end, has another name than its content asks for. It deletes one for which it has found a
+    /// smaller one (`-reduce_inputs`).
     pub fn collect(&mut self, from: &Path) -> Result<Vec<Vec<u8>>> {
         let mut new = Vec::new();
         for found in names(from)?.difference(&self.names.clone()) {
             let path = from.join(found);
-            let content =
-                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let content = match fs::read(&path) {
+                Ok(content) => content,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    return Err(error).with_context(|| format!("cannot read {}", path.display()));
+                }
+            };
             if name(&content) == *found && self.add(&content)? {
                 new.push(content);
             }
@@ -154,6 +160,8 @@ mod tests {
             fs::write(worker.join(name(content)), written).expect("written");
         }
         fs::write(worker.join("log"), "no entry").expect("written");
+        // What is gone when it is read.
+        std::os::unix::fs::symlink("nowhere", worker.join(name(b"gone"))).expect("linked");
         let mut all = corpus(folder.path());
         assert_eq!(all.collect(&worker).expect("read"), [b"whole"]);
         assert!(all.collect(&worker).expect("read").is_empty());
