@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use refan_program::{Offset, Program};
+use refan_program::{Call, Offset, Program, Step};
 use refan_wire::{COUNTERS, Record};
 
 use super::race::{Race, Races};
@@ -34,6 +34,9 @@ const MOST_EARLIER: usize = 200;
 
 /// The share of the time that races are tried in at other instants is one in so many.
 const SHARE_OF_RACES: u32 = 3;
+
+/// Where time is not virtual, no program sleeps longer in all, in milliseconds.
+const LONGEST_SLEEP: u64 = 1000;
 
 /// What a program leads the search by.
 pub struct Feedback {
@@ -127,7 +130,8 @@ impl Driver {
     pub fn run(&mut self, bytes: &[u8], feedback: &mut Feedback) -> Result<Option<Found>> {
         let program = without_sweep(Program::decode(bytes));
         feedback.model.fill(0);
-        if self.capabilities.lacking(&program).is_some() {
+        let takes_too_long = !self.is_exact && sleeps(&program) > LONGEST_SLEEP;
+        if takes_too_long || self.capabilities.lacking(&program).is_some() {
             self.progress.unsupported += 1;
             feedback.edges.fill(0);
             return Ok(None);
@@ -350,6 +354,15 @@ impl Driver {
     }
 }
 
+/// How long a program sleeps in all, in milliseconds.
+fn sleeps(program: &Program) -> u64 {
+    let of_step = |step: &Step| match step.call.innermost() {
+        Call::Sleep { ms } => u64::from(*ms),
+        _ => 0,
+    };
+    program.steps.iter().map(of_step).sum()
+}
+
 /// A sweep is many runs of one program; to the fuzzer it is one, with the branch at the instant.
 pub fn without_sweep(mut program: Program) -> Program {
     for start in program.steps.iter_mut().filter_map(|step| step.start.as_mut()) {
@@ -358,4 +371,15 @@ pub fn without_sweep(mut program: Program) -> Program {
         }
     }
     program
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sleeps_add_up() {
+        let program = refan_program::parse("sleep(5)\nopen(f0, O_RDONLY)\nsleep(250)\n");
+        assert_eq!(sleeps(&program.expect("a program")), 255);
+    }
 }

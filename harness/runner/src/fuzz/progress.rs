@@ -17,7 +17,7 @@ pub struct Progress {
     pub unjudged: u64,
     /// Those of which the kernel reported nothing but what is known, by title.
     pub known: BTreeMap<String, u64>,
-    /// Those that need what the kernel lacks; they were not run.
+    /// Those that need what the kernel lacks, or too long; they were not run.
     pub unsupported: u64,
     /// Those of the runs that tried a race that was met before at another instant.
     pub races: u64,
