@@ -114,7 +114,8 @@ pub enum Command {
     Mutants(Mutants),
     /// The rules of the contract, with the scenarios and mutants that stand for each
     ///
-    /// A rule without two scenarios is a hole and ends in status 1.
+    /// A rule without two scenarios, or without a mutant that is known to be killed, is a hole and ends in
+    /// status 1.
     #[command(after_help = "Example:\n  cargo xtask rules --json | jq .rule")]
     Rules(Rules),
     /// What CI runs, the same at a desk
@@ -459,6 +460,9 @@ pub struct Mutants {
     /// Make the patch of the mechanical mutants anew from the series
     #[arg(long, requires = "mechanical", conflicts_with_all = ["names", "full", "json"])]
     pub generate: bool,
+    /// Write into kernel-configs/mutants/killed.toml by what each was killed; `rules` reads it
+    #[arg(long, conflicts_with = "mechanical")]
+    pub write: bool,
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,

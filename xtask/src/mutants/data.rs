@@ -22,10 +22,14 @@ pub struct Mutant {
     pub summary: String,
     /// How an author comes to write it, and what goes wrong.
     pub why: String,
+    /// The sweep that sees it where no scenario that is run once does; it goes on to its end.
+    pub seen_by: Option<String>,
     /// The one kernel target that can judge it, if not all can.
     pub judged_by: Option<String>,
     /// Why no program can tell it from a kernel that is right, if none can.
     pub equivalent: Option<String>,
+    /// What it takes to see it that programs or kernels under test do not have, if so: it stays a survivor.
+    pub unreachable: Option<String>,
 }
 
 impl Mutant {
@@ -114,6 +118,19 @@ mod tests {
         let configs = prepare::configs(repository());
         for (name, mutant) in all(repository()).expect("mutants") {
             assert!(configs.series(mutant.series(&name)).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_sweep_that_is_known_to_see_a_mutant_is_there() {
+        let scenarios = crate::select::scenarios(repository(), &[]).expect("scenarios");
+        let mut mutants = all(repository()).expect("mutants");
+        mutants.extend(mechanical::all(repository()).expect("mechanical mutants"));
+        for (name, mutant) in &mutants {
+            if let Some(known) = &mutant.seen_by {
+                let sweep = scenarios.iter().find(|scenario| scenario.name == *known);
+                assert!(sweep.is_some_and(|it| it.program.swept().is_some()), "{name}: {known}");
+            }
         }
     }
 

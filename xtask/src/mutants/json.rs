@@ -20,7 +20,7 @@ pub fn print(matrix: &Matrix, kernels: &[&str], elapsed: Duration) {
         "unmutated": { "held": matrix.unmutated.held, "unsupported": matrix.unmutated.unsupported },
         "killed": counts.killed(), "judged": counts.judged(), "right_rule": counts.right_rule,
         "other_rule": counts.other_rule, "share_of_other_rules": counts.share_of_other_rules(),
-        "report": counts.report, "refused": counts.refused, "survived": counts.survived,
+        "report": counts.report, "refused": counts.refused, "survived": counts.survived, "unreachable": counts.unreachable,
         "unjudged": counts.unjudged, "set_apart": counts.set_apart,
         "status": matrix.exit().status(), "seconds": elapsed.as_secs_f64(),
     });
@@ -41,7 +41,9 @@ fn object(row: &Row) -> Value {
             object["unjudged"] = reasons.collect();
         }
         Came::Killed(kills) => object["killed_by"] = kills.iter().map(kill).collect(),
-        Came::Refused(why) | Came::SetApart(why) => object["why"] = why.trim_end().into(),
+        Came::Refused(why) | Came::SetApart(why) | Came::Unreachable(why) => {
+            object["why"] = why.trim_end().into()
+        }
     }
     object
 }

@@ -41,7 +41,9 @@ pub enum Came {
     Killed(Vec<Kill>),
     /// The probe saw it.
     Refused(String),
-    /// It was not run.
+    /// It was not run: nothing that is there can see it.
+    Unreachable(String),
+    /// It was not run: there is nothing to be seen, or another target sees it.
     SetApart(String),
 }
 
@@ -92,6 +94,8 @@ pub struct Counts {
     pub refused: usize,
     /// Nothing saw it.
     pub survived: usize,
+    /// Nothing that is there can see it, and it is known why.
+    pub unreachable: usize,
     /// Nothing saw it, and not all that was run came to a verdict.
     pub unjudged: usize,
     /// Not run: equivalent, or judged by another target.
@@ -104,9 +108,9 @@ impl Counts {
         self.right_rule + self.other_rule + self.report + self.refused
     }
 
-    /// Those that were run.
+    /// All but those that were set apart.
     pub fn judged(self) -> usize {
-        self.killed() + self.survived + self.unjudged
+        self.killed() + self.survived + self.unreachable + self.unjudged
     }
 
     /// Of the killed ones the share that was seen as another rule than those that they break.
@@ -114,11 +118,12 @@ impl Counts {
         self.other_rule as f64 / self.killed().max(1) as f64
     }
 
-    /// A survivor outweighs a missing verdict; that nothing was run shows nothing.
+    /// A survivor outweighs a missing verdict, and one that is explained is no news; that nothing was run shows
+    /// nothing.
     fn exit(self) -> Exit {
         if self.survived > 0 {
             Exit::Broken
-        } else if self.unjudged > 0 || self.judged() == 0 {
+        } else if self.unjudged > 0 || self.killed() == 0 {
             Exit::NoVerdict
         } else {
             Exit::Held
@@ -133,8 +138,8 @@ impl Matrix {
     }
 
     /// Adds one that is not run.
-    pub fn set_apart(&mut self, name: &str, mutant: &Mutant, why: String) {
-        self.push(name, mutant, Came::SetApart(why), Duration::ZERO);
+    pub fn add_not_run(&mut self, name: &str, mutant: &Mutant, came: Came) {
+        self.push(name, mutant, came, Duration::ZERO);
     }
 
     /// Adds what came of one.
@@ -171,6 +176,7 @@ impl Matrix {
                 Came::Survived => &mut counts.survived,
                 Came::Unjudged(_) => &mut counts.unjudged,
                 Came::Refused(_) => &mut counts.refused,
+                Came::Unreachable(_) => &mut counts.unreachable,
                 Came::SetApart(_) => &mut counts.set_apart,
                 Came::Killed(kills) => match kills.first().map(|kill| &kill.seen) {
                     Some(Seen::Rule { right: true, .. }) => &mut counts.right_rule,
@@ -193,7 +199,7 @@ impl Came {
     fn rank(&self) -> u8 {
         match self {
             Self::Survived => 0,
-            Self::Unjudged(_) => 1,
+            Self::Unreachable(_) | Self::Unjudged(_) => 1,
             Self::Killed(kills)
                 if matches!(
                     kills.first(),
@@ -213,17 +219,22 @@ impl Came {
             Self::Survived => "survived",
             Self::Unjudged(_) => "no verdict",
             Self::Killed(_) | Self::Refused(_) => "killed",
+            Self::Unreachable(_) => "unreachable",
             Self::SetApart(_) => "apart",
         }
     }
 }
 
+impl Seen {
+    fn of(rule: Rule, mutant: &Mutant) -> Self {
+        let right = mutant.breaks.is_empty() || mutant.breaks.contains(&rule);
+        Self::Rule { rule, right }
+    }
+}
+
 fn kill(outcome: &Outcome, mutant: &Mutant) -> Option<Kill> {
     let seen = match &outcome.verdict {
-        Verdict::Broken(violation) => Seen::Rule {
-            rule: violation.rule,
-            right: mutant.breaks.is_empty() || mutant.breaks.contains(&violation.rule),
-        },
+        Verdict::Broken(violation) => Seen::of(violation.rule, mutant),
         Verdict::Report(report) => Seen::Report(report.title.clone()),
         _ => return None,
     };
@@ -259,7 +270,7 @@ mod tests {
         let mutant: Mutant =
             toml::from_str("breaks = [\"R1\"]\nsummary = \"\"\nwhy = \"\"").expect("a mutant");
         let mut matrix = Matrix::default();
-        matrix.set_apart("a", &mutant, "equivalent".to_owned());
+        matrix.add_not_run("a", &mutant, Came::SetApart("equivalent".to_owned()));
         matrix.add("b", &mutant, Fate::Refused("it lacks it".to_owned()), Duration::ZERO);
         matrix.add("c", &mutant, Fate::Survived, Duration::ZERO);
         matrix.sort();

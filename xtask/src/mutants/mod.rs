@@ -2,35 +2,36 @@
 
 mod data;
 mod json;
+mod killed;
 mod matrix;
 mod mechanical;
 mod order;
 mod page;
 mod run;
+mod suites;
 mod terminal;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use refan_runner::suite::Scenario;
-use refan_runner::sweep::Budget;
-use refan_runner::{Prepared, Verdict, pool};
 use xtask::kernel::Progress;
 
 use crate::exit::{Exit, usage};
 use crate::prepare::{self, Ready};
 use crate::steps::Steps;
-use crate::{agent, cli, select};
+use crate::{agent, cli};
 
 pub use data::{Mutant, all};
-use matrix::{Matrix, Unmutated};
-use order::in_order;
-use run::{Fate, Job};
+pub use killed::Record;
+use matrix::{Came, Matrix};
 
 /// The series of the kernel that carries all bugs that have a switch.
 const SERIES: &str = "mutants";
+
+/// The kernels that have the mutants, by series; each is in the cache as long as it is on this list.
+type Kernels = BTreeMap<String, Ready>;
 
 /// Runs the suites against the mutants that are named, or all.
 pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
@@ -54,15 +55,13 @@ pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
     if arguments.mechanical {
         mechanical::check(repository, arguments.machine.offline, &steps)?;
     }
-    let scenarios = select::scenarios(repository, &[])?;
-    let mut matrix = Matrix::default();
-
-    // Every name on its list holds a kernel in the cache as long as it is used.
-    let mut kernels: BTreeMap<String, Ready> = BTreeMap::new();
-    let mut jobs = Vec::new();
-    for (&name, &mutant) in &chosen {
-        if let Some(why) = mutant.set_apart(&arguments.machine.target) {
-            matrix.set_apart(name, mutant, why);
+    let mut not_run = Vec::new();
+    let mut kernels = Kernels::new();
+    let mut judged = Vec::new();
+    for (name, mutant) in chosen {
+        let apart = mutant.set_apart(&arguments.machine.target).map(Came::SetApart);
+        if let Some(came) = apart.or_else(|| mutant.unreachable.clone().map(Came::Unreachable)) {
+            not_run.push((name, mutant, came));
             continue;
         }
         let series = mutant.series(name);
@@ -70,114 +69,52 @@ pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
             let machine = of_series(series, &arguments.machine);
             kernels.insert(series.to_owned(), prepare::prepare(repository, &machine, &steps)?);
         }
-        jobs.push((name, mutant, series));
+        judged.push((name, mutant));
     }
-    let with_switch = |series: &str, switch| {
-        let prepared = &kernels[series].prepared;
-        Prepared { mutant: switch, ..prepared.clone() }
-    };
-    // The same kernel without a bug: it has to hold what its mutants are judged by, and what programs
-    // without the feature do on it is what they should do.
-    let switched = if arguments.mechanical { mechanical::SERIES } else { SERIES };
-    let unmutated = kernels.contains_key(switched).then(|| with_switch(switched, Some(0)));
-    // Which rule a mechanical one breaks nobody knows, so no sweep is more likely to see it than another.
-    let all_sweeps = arguments.full || arguments.mechanical;
-    let jobs: Vec<Job> = jobs
-        .into_iter()
-        .map(|(name, mutant, series)| Job {
-            name,
-            mutant,
-            prepared: with_switch(series, mutant.switch),
-            reference: unmutated.as_ref().filter(|_| mutant.switch.is_some()),
-            scenarios: in_order(&scenarios, &mutant.breaks, all_sweeps),
-        })
-        .collect();
-    // Sweeps are many runs each: without `--full` the kernel without a bug has to hold just those by
-    // which a mutant was killed.
-    let (at_once, later): (Vec<Scenario>, Vec<Scenario>) = scenarios
-        .iter()
-        .cloned()
-        .partition(|scenario| arguments.full || scenario.program.swept().is_none());
-    let unmutated_holds = |scenarios: &[Scenario], matrix: &mut Matrix| match &unmutated {
-        Some(unmutated) if !scenarios.is_empty() => {
-            holds(unmutated, scenarios, &mut matrix.unmutated, &steps)
-        }
-        _ => Ok(true),
-    };
-    if !unmutated_holds(&at_once, &mut matrix)? {
+    let matrix = suites::run(repository, &judged, &kernels, arguments, &steps)?;
+    let Some(mut matrix) = matrix else {
+        eprintln!("error: the kernel without a bug does not hold, so no kill means anything");
         return Ok(Exit::NoVerdict);
-    }
-    steps.phase("run the mutants");
-    let total = jobs.len();
-    let mut killers = BTreeSet::new();
-    run::each(&jobs, arguments.full, |job, fate, elapsed| {
-        if let Fate::Killed(outcomes) = &fate {
-            killers.extend(outcomes.iter().map(|outcome| outcome.name.clone()));
-        }
-        matrix.add(job.name, job.mutant, fate, elapsed);
-        let line = matrix.rows.last().map(terminal::line).unwrap_or_default();
-        steps.note(&format!("{} of {total}: {line}", matrix.judged()));
-    });
-    steps.done();
-    let later: Vec<Scenario> =
-        later.into_iter().filter(|scenario| killers.contains(&scenario.name)).collect();
-    if !unmutated_holds(&later, &mut matrix)? {
-        return Ok(Exit::NoVerdict);
+    };
+    for (name, mutant, came) in not_run {
+        matrix.add_not_run(name, mutant, came);
     }
     matrix.sort();
-    let elapsed = begun.elapsed();
-    let kernels: Vec<&str> = kernels.values().map(|ready| ready.prepared.kernel.as_str()).collect();
-    if arguments.json {
-        json::print(&matrix, &kernels, elapsed);
-    } else {
-        terminal::print(&matrix, elapsed);
+    tell(repository, arguments, &matrix, &kernels, begun.elapsed())?;
+    if arguments.write {
+        let mut record = Record::load(repository)?;
+        record.update(repository, &matrix, &arguments.machine.target)?;
+        record.store(repository)?;
     }
-    let (title, file) = if arguments.mechanical {
-        ("Mechanical mutants", "refan/mechanical-mutants.html")
-    } else {
-        ("Mutants", "refan/mutants.html")
-    };
-    let file = agent::target_folder(repository).join(file);
-    write(&file, &page::page(title, &matrix, &kernels, elapsed))?;
-    steps.note(&format!("the matrix as a page: {}", file.display()));
     Ok(matrix.exit())
 }
 
-/// Writes a file and the folder that it is in.
-fn write(file: &Path, text: &str) -> Result<()> {
+/// Prints the matrix and writes its page.
+fn tell(
+    repository: &Path,
+    arguments: &cli::Mutants,
+    matrix: &Matrix,
+    kernels: &Kernels,
+    elapsed: Duration,
+) -> Result<()> {
+    let kernels: Vec<&str> = kernels.values().map(|ready| ready.prepared.kernel.as_str()).collect();
+    if arguments.json {
+        json::print(matrix, &kernels, elapsed);
+    } else {
+        terminal::print(matrix, elapsed);
+    }
+    let (title, name) = if arguments.mechanical {
+        ("Mechanical mutants", "mutants-mechanical")
+    } else {
+        ("Mutants", "mutants")
+    };
+    let file = agent::target_folder(repository).join("refan").join(format!("{name}.html"));
     let folder = file.parent().context("a file without a folder")?;
     std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(file, text))
-        .with_context(|| format!("cannot write {}", file.display()))
-}
-
-/// Whether the kernel without a bug holds the scenarios; those that it holds are counted.
-fn holds(
-    unmutated: &Prepared,
-    scenarios: &[Scenario],
-    count: &mut Unmutated,
-    steps: &Steps,
-) -> Result<bool> {
-    steps.phase(&format!("hold the kernel without a bug against {} scenarios", scenarios.len()));
-    let mut fallen = Vec::new();
-    let before = count.held;
-    let (machines, sweeps) = (pool::size(scenarios.len()), Budget::default());
-    pool::run(unmutated, Some(unmutated), scenarios, machines, &sweeps, |outcome| {
-        match outcome.verdict {
-            Verdict::Held => count.held += 1,
-            Verdict::Unsupported(_) => count.unsupported += 1,
-            _ => fallen.push(outcome),
-        }
-    })?;
-    steps.done();
-    if count.held > before && fallen.is_empty() {
-        return Ok(true);
-    }
-    for outcome in &fallen {
-        eprintln!("  {}: {}\n{}", outcome.name, outcome.verdict.word(), outcome.verdict);
-    }
-    eprintln!("error: the kernel without a bug does not hold, so no kill means anything");
-    Ok(false)
+        .and_then(|()| std::fs::write(&file, page::page(title, matrix, &kernels, elapsed)))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    eprintln!("  note: the matrix as a page: {}", file.display());
+    Ok(())
 }
 
 /// Prepares the kernel with the seeded bug of that name.

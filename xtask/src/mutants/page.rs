@@ -20,7 +20,7 @@ dt{color:var(--soft);font-size:.85rem}dd{margin:0;font-size:1.2rem}\
 table{border-collapse:collapse;width:100%}\
 th,td{text-align:left;vertical-align:top;padding:.4rem .6rem;border-bottom:1px solid var(--line)}\
 td:nth-child(5){text-align:right;white-space:nowrap}\
-.survived td:nth-child(3),.no-verdict td:nth-child(3){color:var(--bad);font-weight:600}\
+.survived td:nth-child(3),.unreachable td:nth-child(3),.no-verdict td:nth-child(3){color:var(--bad);font-weight:600}\
 .killed td:nth-child(3){color:var(--good)}\
 code,td:first-child{overflow-wrap:anywhere;font-family:ui-monospace,monospace;font-size:.9rem}\
 p{margin:.2rem 0}\
@@ -43,6 +43,7 @@ pub fn page(title: &str, matrix: &Matrix, kernels: &[&str], elapsed: Duration) -
     let figures = [
         ("killed", format!("{} of {}", counts.killed(), counts.judged())),
         ("survived", counts.survived.to_string()),
+        ("out of reach", counts.unreachable.to_string()),
         ("without verdict", counts.unjudged.to_string()),
         ("named a rule that they do not break", {
             let share = counts.share_of_other_rules() * 100.0;
@@ -77,11 +78,11 @@ fn write_row(text: &mut String, row: &Row) {
         }
         Came::Killed(kills) => kills.iter().map(told).collect(),
         Came::Refused(why) => vec![format!("by the probe: {why}")],
-        Came::SetApart(why) => vec![why.clone()],
+        Came::SetApart(why) | Came::Unreachable(why) => vec![why.clone()],
     };
     let by: String = by.iter().map(|line| format!("<p>{}</p>", escaped(line))).collect();
     let time = match came {
-        Came::SetApart(_) => String::new(),
+        Came::SetApart(_) | Came::Unreachable(_) => String::new(),
         _ => seconds(*elapsed),
     };
     let word = came.word();

@@ -33,7 +33,7 @@ pub enum Fate {
     Refused(String),
     /// All scenarios held that could be judged.
     Survived,
-    /// No scenario saw it, and these ended without a verdict.
+    /// No scenario saw it, and these ended without a verdict, or with one that did not show again.
     Unjudged(Vec<Outcome>),
 }
 
@@ -67,8 +67,14 @@ fn judge(job: &Job<'_>, full: bool) -> Fate {
     };
     let (mut killed, mut unjudged) = (Vec::new(), Vec::new());
     for scenario in &job.scenarios {
-        let outcome = worker.run(scenario, &Budget::default());
+        let is_known = job.mutant.seen_by.as_ref() == Some(&scenario.name);
+        let budget = if is_known { Budget::full() } else { Budget::default() };
+        let outcome = worker.run(scenario, &budget);
         match outcome.verdict {
+            // What never shows again may come of a program before it.
+            Verdict::Broken(_) | Verdict::Report(_) if matches!(outcome.repeated, Some((0, _))) => {
+                unjudged.push(outcome);
+            }
             Verdict::Broken(_) | Verdict::Report(_) => killed.push(outcome),
             Verdict::Known(_) | Verdict::None(_) => unjudged.push(outcome),
             Verdict::Held | Verdict::Unsupported(_) => {}

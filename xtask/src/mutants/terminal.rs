@@ -19,7 +19,7 @@ pub fn print(matrix: &Matrix, elapsed: Duration) {
     );
     say!(
         "  verdict     {} of {} killed in {}: {} by a rule that they break, {} by another ({other:.1} %), {} \
-         by the kernel's report, {} by the probe; {} survived, {} without verdict, {} set apart",
+         by the kernel's report, {} by the probe; {} survived, {} out of reach, {} without verdict, {} set apart",
         counts.killed(),
         counts.judged(),
         seconds(elapsed),
@@ -28,6 +28,7 @@ pub fn print(matrix: &Matrix, elapsed: Duration) {
         counts.report,
         counts.refused,
         counts.survived,
+        counts.unreachable,
         counts.unjudged,
         counts.set_apart,
     );
@@ -46,7 +47,7 @@ fn lines(row: &Row) -> Vec<String> {
         format!("breaks {:<12} ", list(&mutant.breaks))
     };
     let word = match came {
-        Came::Survived | Came::Unjudged(_) => came.word().to_uppercase(),
+        Came::Survived | Came::Unreachable(_) | Came::Unjudged(_) => came.word().to_uppercase(),
         _ => came.word().to_owned(),
     };
     let head = format!("{word:<11} {name:<28} {breaks}");
@@ -56,7 +57,9 @@ fn lines(row: &Row) -> Vec<String> {
         std::iter::once(head).chain(more).collect()
     };
     match came {
-        Came::SetApart(why) => vec![format!("{}: {why}", head.trim_end())],
+        Came::SetApart(why) | Came::Unreachable(why) => {
+            vec![format!("{}: {}", head.trim_end(), why.trim_end())]
+        }
         Came::Refused(why) => vec![format!("{timed}  by the probe: {why}")],
         Came::Survived => {
             let what = [&mutant.summary, &mutant.why].map(|text| text.lines());

@@ -41,16 +41,20 @@ pub struct Row {
     pub after: String,
 }
 
-/// What is known of a mutant that no scenario sees on every target.
-#[derive(Debug, Deserialize)]
+/// What is known of a mutant that no scenario sees which is run once on any target.
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Known {
     /// The text that is changed, by which it is told that the mutant is still the same one.
-    before: String,
+    before: Option<String>,
+    /// The sweep that sees it.
+    seen_by: Option<String>,
     /// The one kernel target that can judge it, if not all can.
     judged_by: Option<String>,
     /// Why no program can tell it from a kernel that is right, if none can.
     equivalent: Option<String>,
+    /// What it takes to see it that programs or kernels under test do not have, if so.
+    unreachable: Option<String>,
 }
 
 impl Row {
@@ -101,25 +105,25 @@ pub fn all(repository: &Path) -> Result<BTreeMap<String, Mutant>> {
         toml::from_str(&text).with_context(|| format!("{} is malformed", file.display()))?;
     let mut all = BTreeMap::new();
     for row in Table::load(repository)?.mutants {
-        let known = known.remove(&row.name);
-        if let Some(known) = &known {
+        let known = known.remove(&row.name).unwrap_or_default();
+        if let Some(before) = &known.before {
             ensure!(
-                known.before == row.before,
+                *before == row.before,
                 "{}: {} is now another mutant: it changes `{}`",
                 file.display(),
                 row.name,
                 row.before
             );
         }
-        let (judged_by, equivalent) =
-            known.map_or((None, None), |known| (known.judged_by, known.equivalent));
         let mutant = Mutant {
             switch: row.switch,
             breaks: Vec::new(),
             summary: row.summary(),
             why: String::new(),
-            judged_by,
-            equivalent,
+            seen_by: known.seen_by,
+            judged_by: known.judged_by,
+            equivalent: known.equivalent,
+            unreachable: known.unreachable,
         };
         all.insert(row.name, mutant);
     }
