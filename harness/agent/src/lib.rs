@@ -12,6 +12,7 @@ pub mod faults;
 pub mod files;
 pub mod futex;
 pub mod gate;
+pub mod gcov;
 pub mod init;
 pub mod kcov;
 pub mod kmemleak;

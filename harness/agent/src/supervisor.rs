@@ -14,7 +14,7 @@ use crate::kcov::Buffers;
 use crate::limits::Limits;
 use crate::log::KernelLog;
 use crate::stack::Stack;
-use crate::{cycle, exec, init, kmemleak, memcg, mutant, probe, sys, task};
+use crate::{cycle, exec, gcov, init, kmemleak, memcg, mutant, probe, sys, task};
 
 /// What PID 1 works with.
 pub struct Supervisor {
@@ -97,6 +97,10 @@ impl Supervisor {
                     Ok(objects) => self.record(&Record::Unreferenced { objects }),
                     Err(error) => self.broken(format!("looking for leaks: {error:#}")),
                 }
+                Leavings::None
+            }
+            Ok(Job::Counters) => {
+                self.attempt(gcov::read(|counters| self.record(&counters)));
                 Leavings::None
             }
             Ok(Job::PowerOff) => {

@@ -225,6 +225,22 @@ impl Guest {
         }
     }
 
+    /// How often the kernel's lines and branches have been passed since it was started: by object file
+    /// what gcov reads. Nothing where the kernel does not count.
+    pub fn counters(&mut self) -> Result<Vec<(String, Vec<u8>)>> {
+        let run = self.job(&Job::Counters)?;
+        if let Some(failure) = run.failure {
+            return Err(failure).context("the machine failed while its counters were read");
+        }
+        let records = run.records.context("the answer about counters")?;
+        let counters = records.into_iter().map(|record| match record {
+            Record::Counters { path, bytes } => Ok((path, bytes)),
+            Record::Broken { what } => bail!("{what}"),
+            record => bail!("the question about counters was answered with {record:?}"),
+        });
+        counters.collect()
+    }
+
     /// Makes the file systems that a command finds.
     pub(crate) fn furnish(&mut self) -> Result<()> {
         self.done(&Job::Furnish).context("making file systems in the guest")

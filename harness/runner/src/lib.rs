@@ -7,6 +7,7 @@ pub mod differential;
 pub mod earlier;
 pub mod exec;
 pub mod fuzz;
+pub mod gcov;
 pub mod guest;
 pub mod judge;
 pub mod kernel_log;

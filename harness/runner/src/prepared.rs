@@ -21,6 +21,9 @@ pub const CONFIG: &str = "config";
 /// Beside an image with debug information the folder of those source files that reports show lines of.
 pub const KERNEL_SOURCES: &str = "source";
 
+/// Beside an image whose code counts (gcov) the folder of the compiler's notes, which tell what is counted.
+pub const COUNTER_NOTES: &str = "gcov";
+
 /// Beside an image that was built here what it was made from, as JSON.
 pub const IDENTITY: &str = "build.json";
 

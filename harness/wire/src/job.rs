@@ -46,6 +46,8 @@ pub enum Job {
     Account,
     /// Tell which objects nothing refers to any more.
     FindUnreferenced,
+    /// Tell how often the kernel's lines and branches have been passed since it was started.
+    Counters,
     /// Shut the machine down in good order.
     PowerOff,
     /// Make the file systems that a command finds.

@@ -158,6 +158,14 @@ pub enum Record {
         /// not look for them.
         objects: Option<String>,
     },
+    /// Of the answer to [`crate::Job::Counters`] the counters of one object file; a kernel that does not
+    /// count has none.
+    Counters {
+        /// Its path as the compiler knew it.
+        path: String,
+        /// As gcov reads them (`.gcda`).
+        bytes: Vec<u8>,
+    },
     /// The answer to [`crate::Job::Replay`] and [`crate::Job::Cycle`].
     Done {
         /// How many were done to the end.

@@ -40,6 +40,8 @@ pub struct Build<'a> {
     pub fragments: &'a [Fragment],
     /// Folders and files of the source that KCOV is told of.
     pub coverage: &'a [String],
+    /// Folders and files of the source that gcov counts in.
+    pub gcov: &'a [String],
 }
 
 impl Build<'_> {
@@ -132,12 +134,12 @@ impl Build<'_> {
         let mapped = [self.folder, self.source].map(|path| {
             [b"-ffile-prefix-map=".as_slice(), path.as_os_str().as_bytes(), b"=."].concat()
         });
-        for path in self.coverage {
-            let path = self.source.join(path);
-            arguments.extend(objects(&path)?.map(|object| {
-                // The same in all folders: Kbuild's variable has the name alone (scripts/Makefile.lib).
-                format!("KCOV_INSTRUMENT_{object}=y").into()
-            }));
+        for (switch, paths) in [("KCOV_INSTRUMENT", self.coverage), ("GCOV_PROFILE", self.gcov)] {
+            for path in paths {
+                // The same in all folders: Kbuild's variables have the name alone (scripts/Makefile.lib).
+                let named = |object| format!("{switch}_{object}=y").into();
+                arguments.extend(objects(&self.source.join(path))?.map(named));
+            }
         }
         for variable in ["KCFLAGS", "KAFLAGS"] {
             let flags = [variable.as_bytes(), b"=", &mapped.join(b" ".as_slice())].concat();

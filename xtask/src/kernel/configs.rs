@@ -61,6 +61,10 @@ pub struct Target {
     /// go on a base behind the series, and on no tree of the user's.
     #[serde(default)]
     pub instrumentation: Vec<String>,
+    /// Folders and files of the source whose code counts how often each of its lines and branches is
+    /// passed (gcov).
+    #[serde(default)]
+    pub gcov: Vec<String>,
     /// The machine profile that it runs on unless another is asked for.
     pub machine: String,
     /// The same where KVM works.

@@ -5,6 +5,7 @@
 
 mod build;
 pub mod configs;
+mod counted;
 mod error;
 mod guard;
 mod kconfig;
@@ -24,9 +25,9 @@ pub use toolchain::Toolchain;
 pub use trial::{Patched, patched};
 
 use build::{Build, RECIPE};
-use configs::{Fragment, Series};
+use configs::{Fragment, Series, Target};
 use refan_runner::cache::{Cache, Entry, Key};
-use refan_runner::prepared::{CONFIG, DEBUG_IMAGE, IDENTITY, KERNEL_SOURCES};
+use refan_runner::prepared::{CONFIG, COUNTER_NOTES, DEBUG_IMAGE, IDENTITY, KERNEL_SOURCES};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -154,8 +155,8 @@ pub fn ensure_kernel(
     if matches!(request.source, Source::Base(_)) {
         series.patches.extend(configs.instrumentation(&target)?);
     }
-    let coverage = &target.coverage;
-    let work = Work { request, fragments: &fragments, coverage, series: &series, cache, progress };
+    let work =
+        Work { request, fragments: &fragments, target: &target, series: &series, cache, progress };
     match &request.source {
         Source::Base(name) => work.on_base(configs, name),
         Source::Tree(folder) => work.on_tree(folder),
@@ -197,7 +198,7 @@ pub fn list(cache: &Cache) -> Result<Vec<(Key, Identity)>> {
 struct Work<'a> {
     request: &'a KernelRequest,
     fragments: &'a [Fragment],
-    coverage: &'a [String],
+    target: &'a Target,
     series: &'a Series,
     cache: &'a Cache,
     progress: &'a dyn Progress,
@@ -253,8 +254,8 @@ impl Work<'_> {
     ) -> Result<Kernel> {
         tree.patch(&self.series.patches, pristine, &identity.version, self.cache)?;
         let (source, folder) = (tree.source(), tree.build(&self.request.target));
-        let (fragments, coverage) = (self.fragments, self.coverage);
-        let build = Build { source: &source, folder: &folder, fragments, coverage };
+        let (fragments, Target { coverage, gcov, .. }) = (self.fragments, self.target);
+        let build = Build { source: &source, folder: &folder, fragments, coverage, gcov };
         build.run(self.progress)?;
         let entry = self.cache.publish(KERNELS, &key, |dir| {
             let copy = |from: &Path, name: &str| {
@@ -268,6 +269,9 @@ impl Work<'_> {
                 copy(&build.vmlinux(), DEBUG_IMAGE)?;
                 keep(&source.join(UNDER_TEST), &dir.join(KERNEL_SOURCES).join(UNDER_TEST))?;
             }
+            if !gcov.is_empty() {
+                self.keep_counted(&tree, &folder, dir)?;
+            }
             strip(&build.vmlinux(), &dir.join(VMLINUX))?;
             let path = dir.join(IDENTITY);
             let text = serde_json::to_vec_pretty(&identity)
@@ -276,6 +280,16 @@ impl Work<'_> {
         })?;
         tree.measure()?;
         Ok(Kernel { key, identity, entry })
+    }
+
+    /// Keeps what it takes to read the counters of a build whose code counts.
+    fn keep_counted(&self, tree: &Tree, build: &Path, dir: &Path) -> Result<()> {
+        counted::keep_notes(build, &self.target.gcov, &dir.join(COUNTER_NOTES))?;
+        let (source, sources) = (tree.source(), dir.join(KERNEL_SOURCES));
+        for folder in &self.target.gcov {
+            keep(&source.join(folder), &sources.join(folder))?;
+        }
+        counted::keep_patched(&source, tree.patched(), &sources)
     }
 
     fn identity(&self, version: String, provider: String, source: String) -> Result<Identity> {
@@ -303,12 +317,15 @@ impl Work<'_> {
         let content = serde_json::to_vec(&content)
             .map_err(|e| Error::NoKernel(format!("cannot write the kernel's identity: {e}")))?;
         let config = kconfig::merged(self.fragments);
-        Ok(Key::of([
+        let [coverage, gcov] = [&self.target.coverage, &self.target.gcov].map(|it| it.join("\n"));
+        let parts = [
             ("recipe", RECIPE.as_bytes()),
             ("identity", content.as_slice()),
             ("config", config.as_bytes()),
-            ("coverage", self.coverage.join("\n").as_bytes()),
-        ]))
+            ("coverage", coverage.as_bytes()),
+        ];
+        let gcov = (!gcov.is_empty()).then_some(("gcov", gcov.as_bytes()));
+        Ok(Key::of(parts.into_iter().chain(gcov)))
     }
 
     fn cached(&self, key: &Key) -> Result<Option<Kernel>> {

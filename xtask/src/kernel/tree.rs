@@ -137,6 +137,12 @@ impl Tree {
         self.save()
     }
 
+    /// The files that patches have changed.
+    #[must_use]
+    pub fn patched(&self) -> &BTreeSet<PathBuf> {
+        &self.state.patched
+    }
+
     fn save(&self) -> Result<()> {
         let path = self.space.path().join(STATE);
         let bytes = postcard::to_stdvec(&self.state)

@@ -75,8 +75,8 @@ impl Patched {
         tree.link(&self.source.tree(), &self.source.origin.sha256)?;
         tree.patch(&self.patches, &self.source.tree(), &self.source.origin.version, cache)?;
         let (source, folder) = (tree.source(), tree.build(target));
-        let coverage = &kernel_target.coverage;
-        Build { source: &source, folder: &folder, fragments: &fragments, coverage }
+        let (coverage, gcov) = (&kernel_target.coverage, &kernel_target.gcov);
+        Build { source: &source, folder: &folder, fragments: &fragments, coverage, gcov }
             .compile(objects, progress)
     }
 }

@@ -140,6 +140,7 @@ impl<'a> Reader<'a> {
         match record {
             Record::Probe { .. } => Err("an answer to a probe".to_owned()),
             Record::Unreferenced { .. } => Err("an answer about leaks".to_owned()),
+            Record::Counters { .. } => Err("an answer about counters".to_owned()),
             Record::Done { .. } => Err("a count of what was done".to_owned()),
             Record::Wrote { .. } | Record::Paused { .. } | Record::Over { .. } => {
                 Err("word of a command".to_owned())
