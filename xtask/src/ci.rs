@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use xtask::doctor::Purpose;
 
 use crate::agent::cargo;
 use crate::doctor_command;
@@ -23,7 +24,7 @@ const TOOLS: &[&str] = &["nextest", "deny"];
 /// of their own under nextest.
 pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
     if install_deps {
-        doctor_command::install(&Steps::new())?;
+        doctor_command::install(Purpose::Tests, &Steps::new())?;
     }
     for tool in TOOLS {
         require(tool, install_deps)?;
@@ -35,6 +36,9 @@ pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
         step(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
         step(&["nextest", "run", "--profile", "ci", "--workspace", "--exclude", "scenarios"]),
     ];
+    // The pages in a browser.
+    let browser = ["nextest", "run", "--profile", "ci", "--package", "refan-site"];
+    steps.push(step(&[browser.as_slice(), &["--run-ignored", "only"]].concat()));
     steps.push(step(&["xtask", "rules"]));
     for target in TARGETS {
         steps.push(step(&["xtask", "test", "--target", target]));

@@ -70,6 +70,13 @@ const NEEDS: &[Need] = &[
         packages: ["gcc"; 4],
     },
     Need {
+        name: "gcov",
+        probe: Probe::Program("gcov", "--version"),
+        version: "9.1",
+        why: "reads how often lines and branches of the kernel were passed",
+        packages: ["gcc"; 4],
+    },
+    Need {
         name: "g++",
         probe: Probe::Program("g++", "-dumpfullversion"),
         version: "8.1",
@@ -155,6 +162,24 @@ const NEEDS: &[Need] = &[
     },
 ];
 
+/// What only the project's own tests need.
+const NEEDS_OF_TESTS: &[Need] = &[Need {
+    name: "chromium",
+    probe: Probe::Program("chromium", "--version"),
+    version: "",
+    why: "shows the pages of coverage and campaigns to the tests",
+    packages: ["chromium"; 4],
+}];
+
+/// What the host is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Test kernels.
+    Use,
+    /// The same, and test this project.
+    Tests,
+}
+
 /// What was found of one need.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
@@ -202,10 +227,12 @@ impl Report {
 
 /// Looks at the host.
 #[must_use]
-pub fn examine() -> Report {
+pub fn examine(purpose: Purpose) -> Report {
+    let of_tests = if purpose == Purpose::Tests { NEEDS_OF_TESTS } else { &[] };
     let manager =
         MANAGERS.iter().find(|(_, program)| find(program).is_some()).map(|(kind, _)| *kind);
-    let checks: Vec<Check> = NEEDS.iter().map(|need| check(need, manager)).collect();
+    let checks: Vec<Check> =
+        NEEDS.iter().chain(of_tests).map(|need| check(need, manager)).collect();
     let command =
         manager.and_then(|manager| mend(manager, &checks, rustix::process::geteuid().is_root()));
     Report { manager, checks, command }
@@ -321,6 +348,7 @@ mod tests {
             ("GNU bash, version 5.2.15(1)-release", "5.2.15"),
             ("bison (GNU Bison) 3.8.2", "3.8.2"),
             ("bc 1.07.1", "1.07.1"),
+            ("gcov (Debian 12.2.0-14+deb12u1) 12.2.0", "12.2.0"),
         ] {
             assert_eq!(version_in(text).as_deref(), Some(version), "{text}");
         }

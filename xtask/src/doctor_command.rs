@@ -5,7 +5,7 @@ use refan_runner::cache::Cache;
 use refan_vm::{Accel, AccelRequest, Kind, Profile, Qemu};
 use serde_json::json;
 use std::path::Path;
-use xtask::doctor::{self, Report};
+use xtask::doctor::{self, Purpose, Report};
 use xtask::kernel::Progress;
 
 use crate::cli;
@@ -18,9 +18,9 @@ const ROOM: u64 = 8 << 30;
 /// Prints the checks, and mends what is wrong if that is asked for.
 pub fn run(repository: &Path, arguments: &cli::Doctor) -> Result<Exit> {
     if arguments.install {
-        install(&Steps::new())?;
+        install(Purpose::Use, &Steps::new())?;
     }
-    let report = doctor::examine();
+    let report = doctor::examine(Purpose::Use);
     for check in &report.checks {
         if arguments.json {
             say!("{}", json!({ "event": "check", "version": 1, "check": check }));
@@ -60,9 +60,9 @@ pub fn run(repository: &Path, arguments: &cli::Doctor) -> Result<Exit> {
 }
 
 /// Installs what the host lacks.
-pub fn install(steps: &Steps) -> Result<()> {
+pub fn install(purpose: Purpose, steps: &Steps) -> Result<()> {
     steps.phase("look at the host");
-    let report = doctor::examine();
+    let report = doctor::examine(purpose);
     if report.ok() {
         return Ok(());
     }
@@ -75,13 +75,13 @@ pub fn install(steps: &Steps) -> Result<()> {
         }
         Some(_) | None => {}
     }
-    let report = doctor::examine();
+    let report = doctor::examine(purpose);
     if report.ok() { Ok(()) } else { Err(usage(mend(&report))) }
 }
 
 /// What to do about a host that lacks something; none where nothing is found wrong.
 pub fn advice() -> Option<String> {
-    let report = doctor::examine();
+    let report = doctor::examine(Purpose::Use);
     (!report.ok()).then(|| mend(&report))
 }
 

@@ -7,6 +7,7 @@ use anyhow::Result;
 use refan_runner::reach::Reach;
 use refan_runner::sweep::Budget;
 use refan_runner::{Outcome, Prepared, Verdict, artifact, pool};
+use xtask::doctor::Purpose;
 use xtask::kernel::Progress;
 
 use crate::cli;
@@ -28,7 +29,7 @@ pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
         steps.note(&format!("{left} sweeps are left out; `--sweep 5m` or `test race` runs them"));
     }
     if arguments.install_deps {
-        doctor_command::install(&steps)?;
+        doctor_command::install(Purpose::Use, &steps)?;
     }
     let reference = match &arguments.against {
         Some(series) => {
