@@ -44,6 +44,19 @@ pub enum Command {
         mut_arg("target", |target| target.default_value("kasan"))
     )]
     Fuzz(Fuzz),
+    /// Which lines and branches of fs/notify the suites pass, or a corpus
+    ///
+    /// The programs run on a kernel whose code counts (gcov). What comes out is a site to open from disk, the
+    /// source with how often each line was passed, and at its top the lines of the series that nothing passed;
+    /// its record, coverage.json, is what a later run is compared with. Exit status: 0 unless a program is a
+    /// finding (1) or nothing could be counted (3).
+    #[command(
+        after_help = "Examples:\n  cargo xtask coverage\n  cargo xtask coverage queue restart\n  \
+        cargo xtask coverage --no-suites --corpus ~/.cache/refan/corpus/kcov\n  \
+        cargo xtask coverage --compare old-site",
+        mut_arg("target", |target| target.default_value("gcov"))
+    )]
+    Coverage(Coverage),
     /// Run a program of your own in the guest, a test in C for instance
     ///
     /// The program's file is copied into the guest and run there as root, on a machine of its own. Where
@@ -118,6 +131,10 @@ pub enum Command {
     /// status 1.
     #[command(after_help = "Example:\n  cargo xtask rules --json | jq .rule")]
     Rules(Rules),
+    /// Make the site again from what runs have left: coverage, campaigns, kill matrices, rules
+    ///
+    /// `coverage`, `fuzz` and `mutants` do so at their end.
+    Site(Site),
     /// What CI runs, the same at a desk
     #[command(subcommand)]
     Ci(Ci),
@@ -395,6 +412,40 @@ pub struct Fuzz {
     /// The kernel and its machine.
     #[command(flatten)]
     pub machine: Machine,
+}
+
+/// `coverage`.
+#[derive(Debug, Args)]
+pub struct Coverage {
+    /// Suites (`queue`), scenarios (`queue/one`) or files; all suites if none is named
+    #[arg(value_name = "SCENARIO")]
+    pub scenarios: Vec<String>,
+    /// Run the programs of this corpus, too
+    #[arg(long, value_name = "DIR")]
+    pub corpus: Option<PathBuf>,
+    /// Run no scenarios
+    #[arg(long, requires = "corpus", conflicts_with = "scenarios")]
+    pub no_suites: bool,
+    /// Tell what is passed otherwise than in an earlier run: its site or its coverage.json
+    #[arg(long, value_name = "DIR|FILE")]
+    pub compare: Option<PathBuf>,
+    /// Folder of the site [default: target/refan/site]
+    #[arg(long, value_name = "DIR")]
+    pub site: Option<PathBuf>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// The kernel and its machine.
+    #[command(flatten)]
+    pub machine: Machine,
+}
+
+/// `site`.
+#[derive(Debug, Args)]
+pub struct Site {
+    /// Its folder [default: target/refan/site]
+    #[arg(long, value_name = "DIR")]
+    pub site: Option<PathBuf>,
 }
 
 /// A guest, and what it has.

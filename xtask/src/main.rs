@@ -9,6 +9,7 @@ mod agent;
 mod bench;
 mod ci;
 mod cli;
+mod coverage;
 mod crashes;
 mod doctor_command;
 mod exec;
@@ -23,6 +24,7 @@ mod report;
 mod repro;
 mod rules;
 mod select;
+mod site;
 mod steps;
 mod test;
 
@@ -59,6 +61,7 @@ fn run(cli: &cli::Cli) -> Result<Exit> {
     match &cli.command {
         cli::Command::Test(arguments) => test::run(&repository, arguments),
         cli::Command::Fuzz(arguments) => fuzz::run(&repository, arguments),
+        cli::Command::Coverage(arguments) => coverage::run(&repository, arguments),
         cli::Command::Exec(arguments) => exec::run(&repository, arguments),
         cli::Command::Shell(arguments) => exec::shell(&repository, arguments),
         cli::Command::Kernel(command) => kernel_command::run(&repository, command),
@@ -70,6 +73,7 @@ fn run(cli: &cli::Cli) -> Result<Exit> {
         cli::Command::Minimize(arguments) => minimize::run(&repository, arguments),
         cli::Command::Bench(cli::Bench::Crashes(arguments)) => crashes::run(&repository, arguments),
         cli::Command::Mutants(arguments) => mutants::run(&repository, arguments),
+        cli::Command::Site(arguments) => site::run(&repository, arguments),
         cli::Command::Rules(arguments) => rules::run(&repository, arguments),
         cli::Command::Ci(cli::Ci::Pr { install_deps }) => ci::pr(&repository, *install_deps),
     }

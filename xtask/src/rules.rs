@@ -16,14 +16,22 @@ const ENOUGH: usize = 2;
 
 /// What stands for a rule, by name.
 #[derive(Default)]
-struct Row {
-    scenarios: Vec<String>,
-    /// Those that are known to be killed.
+pub struct Row {
+    /// The scenarios that are about it.
+    pub scenarios: Vec<String>,
+    /// The mutants that break it and are known to be killed.
     killed: Vec<String>,
-    /// The others.
+    /// The others that break it.
     alive: Vec<String>,
     /// Whether one of the others is for a target of its own, which may not have been asked yet.
     is_open: bool,
+}
+
+impl Row {
+    /// The mutants that break it.
+    pub fn mutants(&self) -> Vec<String> {
+        [self.killed.as_slice(), &self.alive].concat()
+    }
 }
 
 /// Prints the table, or writes it into the documentation; a hole ends in status 1.
@@ -35,7 +43,7 @@ pub fn run(repository: &Path, arguments: &cli::Rules) -> Result<Exit> {
             .with_context(|| format!("cannot write {}", page.display()))?;
     } else if arguments.json {
         for (rule, row) in &table {
-            let mutants = [row.killed.as_slice(), &row.alive].concat();
+            let mutants = row.mutants();
             let object = json!({
                 "rule": rule.to_string(), "title": rule.title(),
                 "scenarios": row.scenarios, "mutants": mutants,
@@ -91,7 +99,8 @@ fn page(repository: &Path) -> PathBuf {
     repository.join("docs/rules.md")
 }
 
-fn table(repository: &Path) -> Result<BTreeMap<Rule, Row>> {
+/// The table.
+pub fn table(repository: &Path) -> Result<BTreeMap<Rule, Row>> {
     let mut table: BTreeMap<Rule, Row> = Rule::all().map(|rule| (rule, Row::default())).collect();
     for scenario in select::scenarios(repository, &[])? {
         for rule in scenario.program.rules() {

@@ -90,15 +90,24 @@ impl Corpus {
             if added >= most {
                 return Ok(());
             }
-            let path = self.folder.join(name);
-            let content =
-                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let content = read(&self.folder, name)?;
             if fits(&content) && other.add(&content)? {
                 added += 1;
             }
         }
         Ok(())
     }
+}
+
+/// The entries of a corpus that is there, each with its name.
+pub fn entries(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let entry = |name: String| read(folder, &name).map(|content| (name, content));
+    names(folder)?.into_iter().map(entry).collect()
+}
+
+fn read(folder: &Path, name: &str) -> Result<Vec<u8>> {
+    let path = folder.join(name);
+    fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// The name of an entry, as libFuzzer gives it (`Hash` in FuzzerSHA1.cpp).

@@ -5,8 +5,9 @@
 //! stays, and to the other workers, who take it up (libFuzzer's `-reload`).
 
 pub mod corpus;
+mod history;
 mod memory;
-mod source;
+pub mod source;
 mod summary;
 pub mod worker;
 
@@ -24,8 +25,9 @@ use xtask::kernel::Progress as _;
 use crate::exit::{Exit, usage};
 use crate::prepare::Ready;
 use crate::steps::Steps;
-use crate::{agent, cli, mutants, prepare, select};
+use crate::{agent, cli, mutants, prepare, select, site};
 use corpus::Corpus;
+use history::History;
 use source::Source;
 use summary::Summary;
 use worker::{Order, Said, Worker};
@@ -89,13 +91,18 @@ pub fn run(repository: &Path, arguments: &cli::Fuzz) -> Result<Exit> {
     if let Some(several) = &several {
         say!("  at first {}, for one worker", several.prepared.machine);
     }
-    let summary = campaign.run(&steps, &source)?;
+    let mut history = campaign.begin_history(&site::kept(repository), &ready)?;
+    let summary = campaign.run(&steps, &source, &mut history)?;
     steps.done();
+    let object = summary.object("summary", &source)?;
+    history.end(summary.sample(), object.clone())?;
+    let page = site::make(repository, &site::default_folder(repository))?.join("campaigns.html");
     if arguments.json {
-        say!("{}", summary.object("summary", &source)?);
+        say!("{object}");
     } else {
         say!("");
         summary.print(&source)?;
+        say!("  see          {}", page.display());
     }
     Ok(summary.exit())
 }
@@ -249,7 +256,13 @@ impl<'a> Campaign<'a> {
         Worker::start(number, &order, corpus.with_extension("log"), said.clone())
     }
 
-    fn run(&mut self, steps: &Steps, source: &Source) -> Result<Summary> {
+    fn begin_history(&self, kept: &Path, ready: &Ready) -> Result<History> {
+        let (jobs, entries) = (self.own.len(), self.corpus.names().len());
+        let folder = kept.join(site::CAMPAIGNS);
+        History::begin(&folder, &ready.prepared, self.arguments.seed, jobs, entries)
+    }
+
+    fn run(&mut self, steps: &Steps, source: &Source, history: &mut History) -> Result<Summary> {
         let begun = Instant::now();
         let at_first = self.corpus.names().len();
         let (sender, said) = mpsc::channel();
@@ -270,6 +283,7 @@ impl<'a> Campaign<'a> {
                 Ok((number, Said::Progress(progress))) => {
                     for found in summary.add(number, *progress) {
                         steps.done();
+                        history.finding(begun.elapsed(), &found)?;
                         if self.arguments.json {
                             say!("{}", summary::finding_object(&found));
                         } else {
@@ -306,6 +320,7 @@ impl<'a> Campaign<'a> {
                 summary.added = summary.corpus - at_first;
                 steps.at(&summary.line());
                 summary.memory.note(workers.iter().flatten().map(Worker::pid));
+                history.sample(summary.elapsed, || summary.sample())?;
             }
             if told.elapsed() >= QUIET_PERIOD {
                 told = Instant::now();

@@ -1,6 +1,6 @@
 //! What a campaign is to pass of the kernel's source.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -26,13 +26,9 @@ impl Source {
         prepared: &Prepared,
         code: Code,
     ) -> Result<Self> {
-        let list = repository.join("kernel-configs/coverage/exclusions.toml");
-        let series = prepare::configs(repository).series(&prepare::request(options).series)?;
-        let patches: Vec<_> =
-            series.patches.iter().map(|patch| String::from_utf8_lossy(&patch.bytes)).collect();
-        let added = added_lines(patches.iter().map(AsRef::as_ref));
         let sources = prepared.image.with_file_name(KERNEL_SOURCES);
-        let goals = LineGoals::new(&sources, Exclusions::read(&list)?, added);
+        let added = of_series(repository, options)?;
+        let goals = LineGoals::new(&sources, exclusions(repository)?, added);
         Ok(Self { passed: PassedLines::of(prepared, &code)?, code, goals })
     }
 
@@ -41,4 +37,20 @@ impl Source {
         let lines = self.passed.covered(places, edges);
         self.goals.report(&lines).context("the source of the kernel")
     }
+}
+
+/// The lines that the series has added to the kernel that is asked for, by file.
+pub fn of_series(
+    repository: &Path,
+    options: &cli::Machine,
+) -> Result<BTreeMap<String, BTreeSet<u32>>> {
+    let series = prepare::configs(repository).series(&prepare::request(options).series)?;
+    let patches: Vec<_> =
+        series.patches.iter().map(|patch| String::from_utf8_lossy(&patch.bytes)).collect();
+    Ok(added_lines(patches.iter().map(AsRef::as_ref)))
+}
+
+/// The lines that no program is to reach.
+pub fn exclusions(repository: &Path) -> Result<Exclusions> {
+    Exclusions::read(&repository.join("kernel-configs/coverage/exclusions.toml"))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use refan_runner::fuzz::{Found, Key, Progress, Shares};
+use refan_site::campaign::Sample;
 use serde_json::{Value, json};
 
 use super::memory::Memory;
@@ -90,6 +91,17 @@ impl Summary {
             *all.entry(what.as_str()).or_default() += count;
         }
         all
+    }
+
+    /// How it goes, for the campaign's record.
+    pub fn sample(&self) -> Sample {
+        Sample {
+            seconds: self.elapsed.as_secs_f64(),
+            runs: self.runs(),
+            edges: self.edges.len(),
+            states: self.states.len(),
+            corpus: self.corpus,
+        }
     }
 
     /// How it goes, on one line.

@@ -9,11 +9,9 @@ use super::matrix::{Came, Kill, Matrix, Row, Seen};
 /// Version of the objects: raised when a field changes its meaning or goes.
 const VERSION: u32 = 1;
 
-/// Prints objects with the key `event`: `mutant` for each, then `end`.
-pub fn print(matrix: &Matrix, kernels: &[&str], elapsed: Duration) {
-    for row in &matrix.rows {
-        say!("{}", object(row));
-    }
+/// Objects with the key `event`: `mutant` for each, then `end`.
+pub fn objects(matrix: &Matrix, kernels: &[&str], elapsed: Duration) -> Vec<Value> {
+    let mut objects: Vec<Value> = matrix.rows.iter().map(object).collect();
     let counts = matrix.counts();
     let end = json!({
         "event": "end", "version": VERSION, "kernels": kernels,
@@ -24,7 +22,8 @@ pub fn print(matrix: &Matrix, kernels: &[&str], elapsed: Duration) {
         "unjudged": counts.unjudged, "set_apart": counts.set_apart,
         "status": matrix.exit().status(), "seconds": elapsed.as_secs_f64(),
     });
-    say!("{end}");
+    objects.push(end);
+    objects
 }
 
 fn object(row: &Row) -> Value {

@@ -6,7 +6,6 @@ mod killed;
 mod matrix;
 mod mechanical;
 mod order;
-mod page;
 mod run;
 mod suites;
 mod terminal;
@@ -15,13 +14,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use xtask::kernel::Progress;
 
 use crate::exit::{Exit, usage};
 use crate::prepare::{self, Ready};
 use crate::steps::Steps;
-use crate::{agent, cli};
+use crate::{cli, site};
 
 pub use data::{Mutant, all};
 pub use killed::Record;
@@ -80,7 +79,7 @@ pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
         matrix.add_not_run(name, mutant, came);
     }
     matrix.sort();
-    tell(repository, arguments, &matrix, &kernels, begun.elapsed())?;
+    tell(repository, arguments, &matrix, &kernels, begun.elapsed(), &steps)?;
     if arguments.write {
         let mut record = Record::load(repository)?;
         record.update(repository, &matrix, &arguments.machine.target)?;
@@ -89,31 +88,27 @@ pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
     Ok(matrix.exit())
 }
 
-/// Prints the matrix and writes its page.
+/// Prints the matrix and makes its page.
 fn tell(
     repository: &Path,
     arguments: &cli::Mutants,
     matrix: &Matrix,
     kernels: &Kernels,
     elapsed: Duration,
+    steps: &Steps,
 ) -> Result<()> {
     let kernels: Vec<&str> = kernels.values().map(|ready| ready.prepared.kernel.as_str()).collect();
+    let objects = json::objects(matrix, &kernels, elapsed);
     if arguments.json {
-        json::print(matrix, &kernels, elapsed);
+        objects.iter().for_each(|object| say!("{object}"));
     } else {
         terminal::print(matrix, elapsed);
     }
-    let (title, name) = if arguments.mechanical {
-        ("Mechanical mutants", "mutants-mechanical")
-    } else {
-        ("Mutants", "mutants")
-    };
-    let file = agent::target_folder(repository).join("refan").join(format!("{name}.html"));
-    let folder = file.parent().context("a file without a folder")?;
-    std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&file, page::page(title, matrix, &kernels, elapsed)))
-        .with_context(|| format!("cannot write {}", file.display()))?;
-    eprintln!("  note: the matrix as a page: {}", file.display());
+    let record = [site::MUTANTS, site::MECHANICAL_MUTANTS][usize::from(arguments.mechanical)];
+    let lines: String = objects.iter().map(|object| format!("{object}\n")).collect();
+    site::keep(&site::kept(repository), record, lines.as_bytes())?;
+    let page = site::make(repository, &site::default_folder(repository))?.join("mutants.html");
+    steps.note(&format!("the matrix as a page: {}", page.display()));
     Ok(())
 }
 

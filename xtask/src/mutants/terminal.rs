@@ -76,7 +76,7 @@ fn lines(row: &Row) -> Vec<String> {
 }
 
 /// By what it was seen and how: the rule that was named, and whether that is one that it breaks.
-pub fn told(kill: &Kill) -> String {
+fn told(kill: &Kill) -> String {
     let how = match &kill.seen {
         Seen::Rule { rule, right: true } => rule.to_string(),
         Seen::Rule { rule, right: false } => format!("named {rule}, which it does not break"),
