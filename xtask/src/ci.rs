@@ -12,6 +12,7 @@ use crate::doctor_command;
 use crate::exit::{Exit, usage};
 use crate::report::seconds;
 use crate::steps::Steps;
+use crate::workflows::{self, Checked};
 
 /// The kernel targets whose suites a pull request must pass.
 const TARGETS: &[&str] = &["fast", "kasan"];
@@ -29,17 +30,27 @@ pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
     for tool in TOOLS {
         require(tool, install_deps)?;
     }
+    say!("\n== actionlint");
+    let not_checked = match workflows::check(repository)? {
+        Checked::Clean => None,
+        Checked::Wrong(told) => {
+            say!("{told}");
+            return Ok(Exit::Broken);
+        }
+        Checked::NotAtAll(why) => Some(why),
+    };
     let step = Step::cargo;
+    // What is quick is first to fail.
     let mut steps = vec![
-        step(&["deny", "check", "licenses", "bans", "sources"]),
         step(&["fmt", "--all", "--check"]),
+        step(&["deny", "check", "licenses", "bans", "sources"]),
+        step(&["xtask", "rules"]),
         step(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
         step(&["nextest", "run", "--profile", "ci", "--workspace", "--exclude", "scenarios"]),
     ];
     // The pages in a browser.
     let browser = ["nextest", "run", "--profile", "ci", "--package", "refan-site"];
     steps.push(step(&[browser.as_slice(), &["--run-ignored", "only"]].concat()));
-    steps.push(step(&["xtask", "rules"]));
     for target in TARGETS {
         steps.push(step(&["xtask", "test", "--target", target]));
     }
@@ -65,6 +76,9 @@ pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
         if exit != Exit::Held {
             return Ok(exit);
         }
+    }
+    if let Some(why) = not_checked {
+        say!("note: the workflows were not checked: {why}");
     }
     Ok(Exit::Held)
 }
@@ -114,11 +128,6 @@ impl Step {
             .status()
             .with_context(|| format!("cannot run `{line}`"))?;
         say!("== {line}: {status} after {}", seconds(begun.elapsed()));
-        Ok(match status.code() {
-            Some(0) => Exit::Held,
-            Some(2) => Exit::Usage,
-            Some(3) => Exit::NoVerdict,
-            _ => Exit::Broken,
-        })
+        Ok(Exit::of_status(status))
     }
 }

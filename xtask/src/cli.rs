@@ -95,8 +95,17 @@ pub enum Command {
     #[command(after_help = "Example:\n  cargo xtask doctor --install")]
     Doctor(Doctor),
     /// The figures of the project, each beside the limit that it is measured against
-    #[command(subcommand)]
-    Bench(Bench),
+    ///
+    /// Without a subcommand all of them in one table, on the targets `fast` (and `kasan` for the rates of the
+    /// fuzzer and `kcov` for its findings): from the command to the verdict, boot and restore, the suites,
+    /// programs a second, the time to find a seeded bug and to make it small. Figure and limit are measured
+    /// in the same run; a kernel that is not in the cache is built first, at its own cost.
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --json > figures.jsonl\n  \
+        cargo xtask bench --compare figures.jsonl"
+    )]
+    Bench(AllFigures),
     /// Run a finding again and say how often it shows
     ///
     /// It is run on the kernel and machine of the finding, unless the options name others. Exit status: 1 it
@@ -138,6 +147,27 @@ pub enum Command {
     /// What CI runs, the same at a desk
     #[command(subcommand)]
     Ci(Ci),
+    /// Print the completions of a shell
+    ///
+    /// They are for `xtask`, which is to stand for `cargo xtask`: what follows `cargo` is completed by what
+    /// comes with cargo.
+    #[command(
+        after_help = "Example, in ~/.bashrc or typed:\n  xtask() { cargo xtask \"$@\"; }\n  \
+        source <(cargo xtask completions bash)"
+    )]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual, a page for each subcommand
+    #[command(after_help = "Example:\n  cargo xtask man target/man\n  \
+        man --local-file target/man/cargo-xtask-test.1")]
+    Man {
+        /// Folder of the pages
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 /// Which kernel on which machine: shared by all that start one.
@@ -548,6 +578,23 @@ pub struct Doctor {
 }
 
 /// `bench`.
+#[derive(Debug, Args)]
+pub struct AllFigures {
+    /// One of them, at length.
+    #[command(subcommand)]
+    pub one: Option<Bench>,
+    /// Measure the cold start, too: a kernel is fetched and built into a cache of its own
+    #[arg(long)]
+    pub cold: bool,
+    /// Say how each has changed since the run that printed this file with --json
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// One figure of `bench`.
 #[derive(Debug, Subcommand)]
 pub enum Bench {
     /// Boot to agent-ready, beside a bare init
@@ -643,6 +690,34 @@ pub enum Ci {
         #[arg(long)]
         install_deps: bool,
     },
+    /// A campaign for so long; green unless it finds what is not known
+    ///
+    /// What kernel-configs/known-titles.toml names is known. Each other finding is made small, for as long
+    /// as the campaign at most, and left in a folder for upload together with the text of an issue and a
+    /// report. Exit status: 0 nothing new, 1 something new, 3 no verdict.
+    #[command(after_help = "Examples:\n  cargo xtask ci nightly --time 2m\n  \
+        cargo xtask ci nightly --time 4h --corpus corpus -- --target kcov --jobs 4")]
+    Nightly(Nightly),
+}
+
+/// `ci nightly`.
+#[derive(Debug, Args)]
+pub struct Nightly {
+    /// How long the campaign lasts: `90s`, `10m`, `1h`
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    pub time: Duration,
+    /// Folder of the corpus, kept between nights [default: in the cache, one a target]
+    #[arg(long, value_name = "DIR")]
+    pub corpus: Option<PathBuf>,
+    /// Folder of the results; those of an earlier night are deleted [default: target/refan/nightly]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Install what the host lacks before anything else
+    #[arg(long)]
+    pub install_deps: bool,
+    /// Further options of `fuzz`
+    #[arg(last = true, value_name = "OPTION")]
+    pub fuzz: Vec<OsString>,
 }
 
 #[cfg(test)]

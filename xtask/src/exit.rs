@@ -16,6 +16,16 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// What a command of ours has ended with.
+    pub fn of_status(status: std::process::ExitStatus) -> Self {
+        match status.code() {
+            Some(0) => Exit::Held,
+            Some(2) => Exit::Usage,
+            Some(3) => Exit::NoVerdict,
+            _ => Exit::Broken,
+        }
+    }
+
     /// The status as a number.
     pub fn status(self) -> u8 {
         match self {

@@ -19,14 +19,17 @@ mod fuzz;
 mod kernel_command;
 mod minimize;
 mod mutants;
+mod nightly;
 mod prepare;
 mod report;
 mod repro;
 mod rules;
 mod select;
+mod self_description;
 mod site;
 mod steps;
 mod test;
+mod workflows;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -66,16 +69,22 @@ fn run(cli: &cli::Cli) -> Result<Exit> {
         cli::Command::Shell(arguments) => exec::shell(&repository, arguments),
         cli::Command::Kernel(command) => kernel_command::run(&repository, command),
         cli::Command::Doctor(arguments) => doctor_command::run(&repository, arguments),
-        cli::Command::Bench(cli::Bench::Boot(measure)) => bench::boot(&repository, measure),
-        cli::Command::Bench(cli::Bench::Restore(measure)) => bench::restore(&repository, measure),
-        cli::Command::Bench(cli::Bench::Fuzz(measure)) => bench::fuzz(&repository, measure),
+        cli::Command::Bench(arguments) => match &arguments.one {
+            None => bench::table(&repository, arguments),
+            Some(cli::Bench::Boot(measure)) => bench::boot(&repository, measure),
+            Some(cli::Bench::Restore(measure)) => bench::restore(&repository, measure),
+            Some(cli::Bench::Fuzz(measure)) => bench::fuzz(&repository, measure),
+            Some(cli::Bench::Crashes(arguments)) => crashes::run(&repository, arguments),
+        },
         cli::Command::Repro(arguments) => repro::run(&repository, arguments),
         cli::Command::Minimize(arguments) => minimize::run(&repository, arguments),
-        cli::Command::Bench(cli::Bench::Crashes(arguments)) => crashes::run(&repository, arguments),
         cli::Command::Mutants(arguments) => mutants::run(&repository, arguments),
         cli::Command::Site(arguments) => site::run(&repository, arguments),
         cli::Command::Rules(arguments) => rules::run(&repository, arguments),
         cli::Command::Ci(cli::Ci::Pr { install_deps }) => ci::pr(&repository, *install_deps),
+        cli::Command::Ci(cli::Ci::Nightly(arguments)) => nightly::run(&repository, arguments),
+        cli::Command::Completions { shell } => Ok(self_description::completions(*shell)),
+        cli::Command::Man { folder } => self_description::man(folder),
     }
 }
 

@@ -12,6 +12,7 @@ use refan_runner::guest::Guest;
 use serde_json::json;
 use xtask::kernel::Progress as _;
 
+use super::figure::{Figure, Unit};
 use crate::cli;
 use crate::exit::Exit;
 use crate::fuzz::corpus::Corpus;
@@ -46,35 +47,7 @@ close(c)
 /// Programs through the whole fuzzer, beside the guest that runs them alone; and restarts by the
 /// executor, beside their bare calls.
 pub fn fuzz(repository: &Path, measure: &cli::MeasureFuzz) -> Result<Exit> {
-    let steps = Steps::new();
-    let ready = prepare::prepare(repository, &measure.machine, &steps)?;
-    let prepared = &ready.prepared;
-    steps.phase("build the fuzz target");
-    let target = campaign::build(repository)?;
-    steps.phase("fuzz");
-    let (whole, programs, shares) = searched(repository, prepared, &target, measure)?;
-    steps.phase("run the same programs alone");
-    let alone = replayed(prepared, &programs)?;
-    let restarts = measure.time / 6;
-    steps.phase("restart by programs");
-    let executed = executed(prepared, restarts)?;
-    steps.phase("restart by bare calls");
-    let bare = bare(prepared, restarts)?;
-    steps.done();
-    let figures = [
-        Figure {
-            name: "programs through the fuzzer",
-            rate: whole,
-            limit: "programs that the guest runs alone",
-            of_limit: alone,
-        },
-        Figure {
-            name: "restarts by a program",
-            rate: executed,
-            limit: "restarts by their bare calls",
-            of_limit: bare,
-        },
-    ];
+    let (figures, shares) = rates(repository, measure)?;
     for figure in figures {
         figure.print(measure.json);
     }
@@ -94,39 +67,48 @@ pub fn fuzz(repository: &Path, measure: &cli::MeasureFuzz) -> Result<Exit> {
     Ok(Exit::Held)
 }
 
+/// The rates, and what the fuzzer spent its time with.
+pub fn rates(repository: &Path, measure: &cli::MeasureFuzz) -> Result<([Figure; 2], Shares)> {
+    let steps = Steps::new();
+    let ready = prepare::prepare(repository, &measure.machine, &steps)?;
+    let prepared = &ready.prepared;
+    steps.phase("build the fuzz target");
+    let target = campaign::build(repository)?;
+    steps.phase("fuzz");
+    let (whole, programs, shares) = searched(repository, prepared, &target, measure)?;
+    steps.phase("run the same programs alone");
+    let alone = replayed(prepared, &programs)?;
+    let restarts = measure.time / 6;
+    steps.phase("restart by programs");
+    let executed = executed(prepared, restarts)?;
+    steps.phase("restart by bare calls");
+    let bare = bare(prepared, restarts)?;
+    steps.done();
+    let programs = ("programs through the fuzzer", "programs that the guest runs alone");
+    let restarts = ("restarts by a program", "restarts by their bare calls");
+    Ok(([whole.beside(programs, &alone), executed.beside(restarts, &bare)], shares))
+}
+
 /// So many a second.
-struct Rate {
-    count: usize,
-    time: Duration,
+pub struct Rate {
+    pub count: usize,
+    pub time: Duration,
 }
 
 impl Rate {
     fn per_second(&self) -> f64 {
         self.count as f64 / self.time.as_secs_f64().max(f64::MIN_POSITIVE)
     }
-}
 
-struct Figure {
-    name: &'static str,
-    rate: Rate,
-    limit: &'static str,
-    of_limit: Rate,
-}
-
-impl Figure {
-    fn print(&self, json: bool) {
-        let (rate, limit) = (self.rate.per_second(), self.of_limit.per_second());
-        let ratio = rate / limit.max(f64::MIN_POSITIVE);
-        if json {
-            let object = json!({
-                "event": "figure", "version": 1, "name": self.name, "per_second": rate,
-                "limit": self.limit, "limit_per_second": limit, "ratio": ratio,
-                "runs": self.rate.count,
-            });
-            say!("{object}");
-        } else {
-            say!("  {:<27} {rate:.1} a second", self.name);
-            say!("    {ratio:.2} of {limit:.1}, {} ({} runs)", self.limit, self.rate.count);
+    /// It as a figure and its limit by these names.
+    pub fn beside(&self, (name, limit): (&str, &str), of_limit: &Self) -> Figure {
+        Figure {
+            name: name.to_owned(),
+            unit: Unit::PerSecond,
+            value: self.per_second(),
+            limit: limit.to_owned(),
+            of_limit: of_limit.per_second(),
+            runs: self.count,
         }
     }
 }
@@ -186,7 +168,7 @@ fn programs(mut ran: &[u8]) -> Result<Vec<Program>> {
 }
 
 /// The guest runs these programs, where the kernel has what they need.
-fn replayed(prepared: &Prepared, programs: &[Program]) -> Result<Rate> {
+pub fn replayed(prepared: &Prepared, programs: &[Program]) -> Result<Rate> {
     let mut guest = Guest::start(prepared)?;
     let capabilities = guest.probe(prepared.declared)?;
     let programs: Vec<Program> =

@@ -86,11 +86,8 @@ pub fn run(repository: &Path, arguments: &cli::Fuzz) -> Result<Exit> {
     let target = build(repository)?;
     let mut campaign = Campaign::open(repository, arguments, &ready, several.as_ref(), target)?;
     steps.done();
-    say!("  kernel   {}", ready.prepared.kernel);
-    say!("  machine  {}", ready.prepared.machine);
-    if let Some(several) = &several {
-        say!("  at first {}, for one worker", several.prepared.machine);
-    }
+    let several_machine = several.as_ref().map(|several| several.prepared.machine.as_str());
+    summary::print_start(&ready.prepared, several_machine, arguments.json);
     let mut history = campaign.begin_history(&site::kept(repository), &ready)?;
     let summary = campaign.run(&steps, &source, &mut history)?;
     steps.done();

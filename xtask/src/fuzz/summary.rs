@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Result;
+use refan_runner::Prepared;
 use refan_runner::fuzz::{Found, Key, Progress, Shares};
 use refan_site::campaign::Sample;
 use serde_json::{Value, json};
@@ -189,6 +190,23 @@ impl Summary {
             Exit::NoVerdict
         } else {
             Exit::Held
+        }
+    }
+}
+
+/// Where a campaign runs.
+pub fn print_start(prepared: &Prepared, several: Option<&str>, json: bool) {
+    let Prepared { kernel, machine, .. } = prepared;
+    if json {
+        let object = json!({
+            "event": "start", "version": 1, "kernel": kernel, "machine": machine, "at_first": several,
+        });
+        say!("{object}");
+    } else {
+        say!("  kernel   {kernel}");
+        say!("  machine  {machine}");
+        if let Some(several) = several {
+            say!("  at first {several}, for one worker");
         }
     }
 }
