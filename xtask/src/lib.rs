@@ -1,4 +1,5 @@
 //! What the command line is made of.
 
+pub mod docs;
 pub mod doctor;
 pub mod kernel;

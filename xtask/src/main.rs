@@ -12,6 +12,8 @@ mod cli;
 mod coverage;
 mod crashes;
 mod doctor_command;
+#[cfg(test)]
+mod documented;
 mod exec;
 mod exit;
 mod finding;
