@@ -70,7 +70,7 @@ fn is_not_judged(worker: &mut Option<Worker<'static>>, name: &str, file: &Path) 
 fn outcome(name: &str, file: &Path) -> anyhow::Result<refan_runner::Outcome> {
     let scenario = Scenario::read(name.to_owned(), file)?;
     let prepared = prepared()?;
-    Ok(Worker::start(&prepared, None)?.run(&scenario, &Budget::default()))
+    Ok(Worker::start(&prepared, None)?.run(&scenario, Budget::default()))
 }
 
 fn prepared() -> anyhow::Result<Prepared> {

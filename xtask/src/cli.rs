@@ -317,9 +317,10 @@ pub struct Test {
     ///
     /// A sweep runs its scenario with the branch at one offset after another, so that it preempts the
     /// others at each place of the kernel that they pass (known where the kernel has KCOV, as of target
-    /// `kasan`). Sweeps that are named get 8 runs each unless a time is given, of which they get equal
-    /// shares, or `full`: until no place is left; without a name or a time none is run. Where time is
-    /// not virtual (machine `smp`), a sweep is 20 runs.
+    /// `kasan`). Sweeps that are named get 8 runs each unless a time is given, which goes where most
+    /// places are that no sweep has hit, or `full`: until no place is left; without a name or a time
+    /// none is run. Where time is not virtual (`--target kasan --machine smp`), a sweep is 20 runs, and
+    /// how many of them raced and came to what is told.
     #[arg(long, value_name = "DURATION|full", value_parser = sweep)]
     pub sweep: Option<Sweep>,
 }

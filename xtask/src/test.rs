@@ -57,15 +57,12 @@ pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
     let begun = Instant::now();
     let budget = match arguments.sweep {
         None => Budget::default(),
-        Some(cli::Sweep::Full) => Budget::full(),
-        Some(cli::Sweep::For(time)) => {
-            let sweeps = scenarios.iter().filter(|scenario| scenario.program.swept().is_some());
-            Budget::time(time, sweeps.count(), machines)
-        }
+        Some(cli::Sweep::Full) => Budget::Full,
+        Some(cli::Sweep::For(time)) => Budget::Time(time),
     };
     let reference = reference.as_ref().map(|ready| &ready.prepared);
     let artifacts = agent::target_folder(repository).join("refan/artifacts");
-    pool::run(&ready.prepared, reference, &scenarios, machines, &budget, |outcome| {
+    pool::run(&ready.prepared, reference, &scenarios, machines, budget, |outcome| {
         match &outcome.verdict {
             Verdict::Held => totals.held += 1,
             Verdict::Broken(_) | Verdict::Report(_) => totals.findings += 1,

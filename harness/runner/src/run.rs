@@ -18,7 +18,7 @@ use crate::kmemleak;
 use crate::prepared::Prepared;
 use crate::reach::Reach;
 use crate::suite::Scenario;
-use crate::sweep::{self, Budget, Sweep};
+use crate::sweep::{Budget, Plan, Sweep};
 use crate::verdict::Verdict;
 
 /// Of how many programs it is asked what they have left: kmemleak takes as long as dozens of them.
@@ -171,14 +171,15 @@ impl<'a> Worker<'a> {
     }
 
     /// Runs and judges a scenario; a branch that is to be swept is swept as far as the budget goes.
-    pub fn run(&mut self, scenario: &Scenario, budget: &Budget) -> Outcome {
-        match scenario.program.swept() {
-            Some(swept) => sweep::run(self, scenario, swept, budget),
-            None => {
-                let ran = self.accounted(&scenario.program);
-                self.confirm(scenario, &scenario.program, ran)
-            }
-        }
+    pub fn run(&mut self, scenario: &Scenario, budget: Budget) -> Outcome {
+        // It has a sweep, or nothing is told.
+        let plan = Plan::new([scenario], budget);
+        let mut swept = None;
+        plan.run(self, |outcome| swept = Some(outcome));
+        swept.or_else(|| plan.finish().pop()).unwrap_or_else(|| {
+            let ran = self.accounted(&scenario.program);
+            self.confirm(scenario, &scenario.program, ran)
+        })
     }
 
     /// The outcome of a run of a scenario's program; a finding is tried again on fresh machines.

@@ -168,7 +168,7 @@ impl<'a> Crash<'a> {
         let mut worker = Worker::start(&self.prepared, None)?;
         let mut outcome = worker.run_once(&self.scenario);
         for _ in 1..MANY {
-            outcome = worker.run(&self.scenario, &Budget::default());
+            outcome = worker.run(&self.scenario, Budget::default());
         }
         Ok(worker.finish().unwrap_or(outcome))
     }

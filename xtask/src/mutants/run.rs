@@ -68,8 +68,8 @@ fn judge(job: &Job<'_>, full: bool) -> Fate {
     let (mut killed, mut unjudged) = (Vec::new(), Vec::new());
     for scenario in &job.scenarios {
         let is_known = job.mutant.seen_by.as_ref() == Some(&scenario.name);
-        let budget = if is_known { Budget::full() } else { Budget::default() };
-        let outcome = worker.run(scenario, &budget);
+        let budget = if is_known { Budget::Full } else { Budget::default() };
+        let outcome = worker.run(scenario, budget);
         match outcome.verdict {
             // What never shows again may come of a program before it.
             Verdict::Broken(_) | Verdict::Report(_) if matches!(outcome.repeated, Some((0, _))) => {

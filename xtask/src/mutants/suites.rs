@@ -85,7 +85,7 @@ fn holds(
     let mut fallen = Vec::new();
     let before = count.held;
     let (machines, sweeps) = (pool::size(scenarios.len()), Budget::default());
-    pool::run(unmutated, Some(unmutated), scenarios, machines, &sweeps, |outcome| {
+    pool::run(unmutated, Some(unmutated), scenarios, machines, sweeps, |outcome| {
         match outcome.verdict {
             Verdict::Held => count.held += 1,
             Verdict::Unsupported(_) => count.unsupported += 1,

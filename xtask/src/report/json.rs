@@ -72,6 +72,7 @@ impl Report for Json {
             "seconds": totals.elapsed.as_secs_f64(),
             "sweeps": {
                 "sweeps": totals.sweeps.sweeps, "runs": totals.sweeps.runs,
+                "raced": totals.sweeps.raced,
                 "complete": totals.sweeps.complete, "without_race": totals.sweeps.without_race,
                 "places": counts(totals.sweeps.counts),
                 "distinct_places": counts(Counts::of(&totals.sweeps.distinct)),

@@ -67,6 +67,8 @@ pub struct Sweeps {
     pub complete: usize,
     /// Runs of all.
     pub runs: u32,
+    /// Those in which a call was made while another was under way.
+    pub raced: u32,
     /// Places of those that could be watched, each counted in each sweep.
     pub counts: Counts,
     /// The same places, each counted once.
@@ -78,7 +80,7 @@ pub struct Sweeps {
 pub struct Counts {
     /// At which a base was preempted.
     pub hit: usize,
-    /// At which it cannot be.
+    /// At which it cannot be, since preemption is off there.
     pub out_of_reach: usize,
     /// All.
     pub total: usize,
@@ -98,7 +100,7 @@ impl Counts {
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { hit, out_of_reach, total } = self;
-        write!(f, "{hit} of {total} places hit ({out_of_reach} out of reach)")
+        write!(f, "{hit} of {total} places hit ({out_of_reach} out of reach, with preemption off)")
     }
 }
 
@@ -109,6 +111,7 @@ impl Sweeps {
         self.without_race += usize::from(sweep.raced == 0);
         self.complete += usize::from(sweep.complete);
         self.runs += sweep.runs;
+        self.raced += sweep.raced;
         if let Some(places) = &sweep.places {
             let counts = Counts::of(places);
             self.counts.hit += counts.hit;

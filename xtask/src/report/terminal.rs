@@ -106,8 +106,8 @@ fn print_sweep(name: &str, sweep: &Sweep) {
 }
 
 fn print_sweeps(sweeps: &Sweeps) {
-    let Sweeps { sweeps: number, without_race, complete, runs, counts, distinct } = sweeps;
-    let mut line = format!("{number} in all: {runs} runs, {complete} to the end");
+    let Sweeps { sweeps: number, without_race, complete, runs, raced, counts, distinct } = sweeps;
+    let mut line = format!("{number} in all: {runs} runs, {raced} raced, {complete} to the end");
     if *without_race > 0 {
         let _ = write!(line, ", {without_race} without a race");
     }

@@ -129,7 +129,7 @@ impl Confirmer {
             let mut worker = Worker::start(prepared, None)?;
             let until = Instant::now() + PATIENCE;
             for program in variants.into_iter().take_while(|_| Instant::now() < until) {
-                let outcome = worker.run(&scenario(&program), &Budget::default());
+                let outcome = worker.run(&scenario(&program), Budget::default());
                 tries += 1;
                 if outcome.verdict.is_finding() {
                     return Ok(Some(outcome));

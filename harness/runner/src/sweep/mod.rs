@@ -8,24 +8,22 @@
 //! preemption, and what one of them hit is hit again by whoever runs the program with that offset.
 
 mod budget;
+mod known;
+mod plan;
 mod search;
 mod seen;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Instant;
 
 use refan_program::{Offset, Program};
 use refan_wire::Record;
 
-pub use budget::{Budget, Limit};
+pub use budget::Budget;
+pub use plan::Plan;
 pub use search::Places;
 
 use crate::judge;
-use crate::reach::Reach;
-use crate::run::{Outcome, Worker};
-use crate::suite::Scenario;
-use crate::verdict::Verdict;
 use search::{At, STEP, Search};
 use seen::Seen;
 
@@ -82,6 +80,7 @@ impl Sweep {
     }
 
     fn note(&mut self, program: &Program, swept: usize, records: &[Record], seen: &Seen) {
+        self.runs += 1;
         self.raced += u32::from(seen.raced);
         let (results, order) = judge::block_outcome(program, records, program.block_of(swept));
         *self.outcomes.entry(BlockOutcome { results, order }).or_default() += 1;
@@ -97,71 +96,8 @@ fn plain(program: &Program, swept: usize, offset: u32) -> Program {
     program
 }
 
-/// Sweeps a scenario.
-pub(crate) fn run(
-    worker: &mut Worker<'_>,
-    scenario: &Scenario,
-    swept: usize,
-    budget: &Budget,
-) -> Outcome {
-    let limit = budget.next();
-    let begun = Instant::now();
-    let mut sweep = Sweep::default();
-    let mut search: Option<Search> = None;
-    let mut last = None;
-    loop {
-        let offset = match &mut search {
-            None => BEHIND,
-            Some(_) if limit.is_reached(sweep.runs) => break,
-            Some(search) => match budget.with_hit(|hit| search.next(hit)) {
-                Some(offset) => offset,
-                None => {
-                    sweep.complete = true;
-                    break;
-                }
-            },
-        };
-        let program = plain(&scenario.program, swept, offset);
-        let ran = worker.accounted(&program);
-        sweep.runs += 1;
-        if !matches!(ran.verdict, Verdict::Held) {
-            let mut outcome = worker.confirm(scenario, &program, ran);
-            sweep.places = search.as_ref().and_then(Search::places);
-            outcome.sweep = Some(sweep);
-            outcome.elapsed = begun.elapsed();
-            return outcome;
-        }
-        let seen = Seen::of(&program, swept, &ran.records);
-        sweep.note(&program, swept, &ran.records, &seen);
-        match &mut search {
-            None => search = Some(start(&seen, worker.virtual_time())),
-            Some(search) => {
-                let hit = search.note(offset, &seen.at.unwrap_or_default());
-                hit.into_iter().for_each(|place| budget.add_hit(place));
-            }
-        }
-        last = Some(ran);
-    }
-    sweep.places = search.as_ref().and_then(Search::places);
-    let (history, console, command_line) =
-        last.map(|ran| (ran.history, ran.console, ran.command_line)).unwrap_or_default();
-    Outcome {
-        name: scenario.name.clone(),
-        rules: scenario.program.rules(),
-        verdict: Verdict::Held,
-        history,
-        console,
-        repeated: None,
-        reach: Reach::default(),
-        sweep: Some(sweep),
-        program: Some(scenario.program.clone()),
-        command_line,
-        elapsed: begun.elapsed(),
-    }
-}
-
 /// The search that the first run, in which the swept branch came last, gives rise to.
-fn start(seen: &Seen, virtual_time: bool) -> Search {
+fn new_search(seen: &Seen, virtual_time: bool) -> Search {
     let before = |time: Option<u64>| time.filter(|time| *time < u64::from(BEHIND));
     let rested = before(seen.rested).filter(|_| virtual_time);
     let returned = before(seen.returned);

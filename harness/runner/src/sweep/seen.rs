@@ -35,7 +35,7 @@ impl Seen {
         let base = steps.iter().map(|step| step.caller()).find(|task| !starts(*task));
         let mut seen = Self::default();
         let (mut instant, mut began, mut under_way) = (0, false, 0);
-        let mut count = None;
+        let (mut count, mut asleep) = (None, false);
         for record in records {
             match record {
                 Record::Instant { step, at } if usize::from(*step) == block.start => instant = *at,
@@ -44,12 +44,15 @@ impl Seen {
                 }
                 Record::Preempts { step, places } if usize::from(*step) == swept => {
                     count = Some(*places as usize);
+                    asleep = seen.rested.is_some();
                 }
                 Record::Path { step, places } if block.contains(&usize::from(*step)) => {
                     if let Some(count) = count {
-                        // What the base passes behind its last call is no place of the block.
+                        // What the base passes behind its last call is no place of the block, and what
+                        // it passes once the swept branch has woken it is none to be preempted at.
                         seen.at = Some(match places.get(..count) {
                             _ if count == 0 => At::Begin,
+                            Some(passed) if asleep => At::End(passed.to_vec()),
                             Some(passed) if count < places.len() => At::Place(passed.to_vec()),
                             _ => At::End(places.clone()),
                         });
@@ -80,5 +83,45 @@ impl Seen {
             })
         });
         seen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RACE: &str = "\
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)
+q = open_queue(c)
+d = fork()
+par {
+    read(q)
+    d: close(c)          @ sweep
+}
+";
+
+    /// The records of a run in which the swept branch began when the base had passed two places.
+    fn seen(rested: bool) -> Seen {
+        let program = refan_program::parse(RACE).expect("a program");
+        let mut records = vec![
+            Record::Instant { step: 3, at: 1_000 },
+            Record::Enter { step: 3, task: 0, at: 1_000 },
+            Record::Preempts { step: 4, places: 2 },
+            Record::Enter { step: 4, task: 1, at: 3_000 },
+            Record::Path { step: 3, places: vec![10, 11, 12] },
+        ];
+        if rested {
+            records.insert(2, Record::Rested { step: 3, at: 2_000 });
+        }
+        Seen::of(&program, 4, &records)
+    }
+
+    #[test]
+    fn a_base_that_is_woken_was_not_preempted() {
+        let preempted = seen(false);
+        assert_eq!((preempted.at, preempted.raced), (Some(At::Place(vec![10, 11])), true));
+        let woken = seen(true);
+        assert_eq!((woken.at, woken.raced), (Some(At::End(vec![10, 11])), false));
+        assert_eq!(woken.rested, Some(1_000));
     }
 }
