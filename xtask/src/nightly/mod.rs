@@ -17,6 +17,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use xtask::doctor::Purpose;
 
 use crate::agent::{self, cargo};
 use crate::cli;
@@ -35,7 +36,7 @@ const GLANCE: Duration = Duration::from_millis(200);
 pub fn run(repository: &Path, arguments: &cli::Nightly) -> Result<Exit> {
     let known = Titles::read(repository)?;
     if arguments.install_deps {
-        doctor_command::install(&Steps::new())?;
+        doctor_command::install(Purpose::Use, &Steps::new())?;
     }
     let out = match &arguments.out {
         Some(folder) => std::path::absolute(folder).context("the folder of the results")?,

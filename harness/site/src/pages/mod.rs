@@ -42,7 +42,6 @@ impl Records {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::page::STYLE;
     use crate::testing;
 
