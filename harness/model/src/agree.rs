@@ -20,8 +20,7 @@ pub(crate) fn agrees(state: &State, cx: &Context<'_>) -> Result<(), Stop> {
         if cx.seen.blocked.contains(&task) && cx.peek(call.step).is_none() {
             continue;
         }
-        let mut foreseen = cx.foreseen.borrow_mut();
-        foreseen.asleep.get_or_insert_with(|| asleep.clone());
+        cx.foreseen.borrow_mut().add_asleep(asleep.clone());
         let observed = match cx.peek(call.step) {
             Some(back) => format!("{} returned: {}", cx.name(task), returned(back.value)),
             None => cx.seen_instead(task),

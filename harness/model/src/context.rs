@@ -28,11 +28,32 @@ pub(crate) struct Context<'a> {
     next: usize,
 }
 
-/// What a right kernel would have been seen to do beside what was seen.
+/// What a right kernel could have been seen to do beside what was seen: each of these in some way that
+/// the contract allows, what comes of the first one in front.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Foreseen {
-    pub back: Option<Return>,
-    pub asleep: Option<BTreeSet<Task>>,
+    pub backs: Vec<Return>,
+    pub asleep: Vec<BTreeSet<Task>>,
+}
+
+impl Foreseen {
+    /// Adds what another way lacked.
+    pub(crate) fn add(&mut self, other: Self) {
+        other.backs.into_iter().for_each(|back| self.add_back(back));
+        other.asleep.into_iter().for_each(|asleep| self.add_asleep(asleep));
+    }
+
+    pub(crate) fn add_back(&mut self, back: Return) {
+        if !self.backs.contains(&back) {
+            self.backs.push(back);
+        }
+    }
+
+    pub(crate) fn add_asleep(&mut self, asleep: BTreeSet<Task>) {
+        if !self.asleep.contains(&asleep) {
+            self.asleep.push(asleep);
+        }
+    }
 }
 
 /// How a call returned.
@@ -134,11 +155,10 @@ impl<'a> Context<'a> {
         state.task(task).killed || self.seen.ended.iter().any(killed)
     }
 
-    /// Notes how the call of a step would return, unless it does or that is noted.
+    /// Notes how the call of a step could return, unless it was seen to.
     pub(crate) fn foresee(&self, step: usize, value: i64, data: Seen) {
         if self.peek(step).is_none() {
-            let mut foreseen = self.foreseen.borrow_mut();
-            foreseen.back.get_or_insert(Return { step, value, data });
+            self.foreseen.borrow_mut().add_back(Return { step, value, data });
         }
     }
 
@@ -189,7 +209,9 @@ impl<'a> Context<'a> {
                 let which = self.choose(allowed.len());
                 return Ok(Back { value: likely(allowed.get(which)), data: &Seen::Nothing });
             }
-            self.foresee(step, likely(allowed.first()), Seen::Nothing);
+            for one in allowed {
+                self.foresee(step, likely(Some(one)), Seen::Nothing);
+            }
             return Err(self.broken(
                 rule,
                 format!("{}{who}", either(allowed)),

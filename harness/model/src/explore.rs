@@ -60,20 +60,16 @@ pub(crate) struct Explored {
     pub settled: Vec<State>,
     /// The ways that did not fit.
     pub failed: Failed,
-    /// What the first of them lacked.
+    /// What they lacked.
     pub foreseen: RefCell<Foreseen>,
     /// How many states there were on the way.
     pub states: usize,
 }
 
 impl Explored {
-    /// Keeps what a way lacked, if it is the first: what one lacks does not fit another.
+    /// Keeps what a way lacked.
     pub(crate) fn note(&self, cx: &Context<'_>) {
-        let found = cx.foreseen.take();
-        let mut foreseen = self.foreseen.borrow_mut();
-        if foreseen.back.is_none() && foreseen.asleep.is_none() {
-            *foreseen = found;
-        }
+        self.foreseen.borrow_mut().add(cx.foreseen.take());
     }
 }
 

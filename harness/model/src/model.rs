@@ -23,11 +23,12 @@ const MAX_STATES: usize = 4096;
 /// Where the contract leaves the kernel a choice the model follows every one of them and drops
 /// those that do not fit what is observed. So a choice excuses only what it explains from its
 /// first consequence to its last.
+#[derive(Clone)]
 pub struct Model<'a> {
     kernel: &'a Kernel,
     pub(crate) program: &'a Program,
     pub(crate) states: Vec<State>,
-    /// What the first way that did not fit lacked.
+    /// What the ways that did not fit lacked.
     pub(crate) foreseen: Foreseen,
     /// States on the way from the last step's beginning to its end.
     pub(crate) explored: usize,
@@ -51,21 +52,30 @@ impl<'a> Model<'a> {
 
     /// Judges one step, or the steps of one block. After an error the model is of no further use.
     pub fn step(&mut self, steps: Range<usize>, seen: &Observation) -> Result<(), Stop> {
-        let in_block = self.program.steps.get(steps.start).is_some_and(|step| step.block.is_some());
-        if !in_block {
-            let scene = self.scene(steps.start, seen, History::default());
-            return self.follow(&scene, begin);
-        }
-        let scene = self.scene(steps.start, seen, History::new(self.program, seen, None));
         let before = self.states.clone();
-        let opened = |state: &mut State, cx: &mut Context<'_>| open(state, cx, steps.clone());
-        match self.follow(&scene, opened) {
-            Err(Stop::Broken(violation)) => {
+        match self.explain(&steps, seen) {
+            Err(Stop::Broken(violation)) if self.is_block(&steps) => {
                 self.states = before;
                 Err(Stop::Broken(self.counter_example(&steps, seen, violation)?))
             }
             result => result,
         }
+    }
+
+    /// The same, but of a block's history that has no explanation it is not looked for where it goes
+    /// wrong.
+    pub(crate) fn explain(&mut self, steps: &Range<usize>, seen: &Observation) -> Result<(), Stop> {
+        if !self.is_block(steps) {
+            let scene = self.scene(steps.start, seen, History::default());
+            return self.follow(&scene, begin);
+        }
+        let scene = self.scene(steps.start, seen, History::new(self.program, seen, None));
+        let opened = |state: &mut State, cx: &mut Context<'_>| open(state, cx, steps.clone());
+        self.follow(&scene, opened)
+    }
+
+    pub(crate) fn is_block(&self, steps: &Range<usize>) -> bool {
+        self.program.steps.get(steps.start).is_some_and(|step| step.block.is_some())
     }
 
     pub(crate) fn scene<'s>(
