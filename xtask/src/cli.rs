@@ -109,9 +109,13 @@ pub enum Command {
     /// Run a finding again and say how often it shows
     ///
     /// It is run on the kernel and machine of the finding, unless the options name others. Exit status: 1 it
-    /// shows, 0 it does not, 3 neither can be said.
+    /// shows, 0 it does not, 3 neither can be said. Written as C it is not run; then a scenario's file will
+    /// do as well.
     #[command(after_help = "Examples:\n  cargo xtask repro target/refan/artifacts/X\n  \
-        cargo xtask repro target/refan/artifacts/X --runs 20 --kernel-src ~/linux")]
+        cargo xtask repro target/refan/artifacts/X --runs 20 --kernel-src ~/linux\n  \
+        cargo xtask repro target/refan/artifacts/X --trace\n  \
+        cargo xtask repro target/refan/artifacts/X --gdb --at 4\n  \
+        cargo xtask repro scenarios/restart/before-unread.scn --c repro.c")]
     Repro(Repro),
     /// Make the program of a finding as small as it can be
     ///
@@ -397,6 +401,25 @@ pub struct Repro {
     /// Runs, each on a freshly restored machine
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub runs: u32,
+    /// Run it once and print each call, what it came to, who slept and woke, and what was expected
+    #[arg(long, conflicts_with_all = ["runs", "replay"])]
+    pub trace: bool,
+    /// Run it so often and hold trace and console, to the nanosecond, against the first run
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "20",
+        value_parser = clap::value_parser!(u32).range(2..), conflicts_with = "runs")]
+    pub replay: Option<u32>,
+    /// Stop it for gdb, at the call that is wrong or the kernel's first report, and print how gdb attaches
+    #[arg(long, conflicts_with_all = ["runs", "trace", "replay"])]
+    pub gdb: bool,
+    /// With --gdb: stop where the call of this step enters the kernel
+    #[arg(long, value_name = "STEP", requires = "gdb", value_parser = clap::value_parser!(u16).range(1..))]
+    pub at: Option<u16>,
+    /// Write it as a C program, which needs nothing but a compiler
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["runs", "trace", "replay"])]
+    pub c: Option<PathBuf>,
+    /// Write it as a test for the kernel's tools/testing/selftests/filesystems/fanotify
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["runs", "trace", "replay"])]
+    pub kselftest: Option<PathBuf>,
 }
 
 /// `minimize`.

@@ -7,6 +7,7 @@ mod output;
 
 mod agent;
 mod bench;
+mod c_source;
 mod ci;
 mod cli;
 mod coverage;
@@ -18,6 +19,7 @@ mod exec;
 mod exit;
 mod finding;
 mod fuzz;
+mod gdb;
 mod kernel_command;
 mod minimize;
 mod mutants;

@@ -7,14 +7,17 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use refan_program::Program;
 use refan_runner::artifact;
+use refan_runner::c_source::{Form, Source};
 use refan_runner::minimize::{Minimizer, Rate};
 use refan_runner::run::Worker;
 use refan_runner::suite::Scenario;
+use refan_runner::{Outcome, Prepared};
 use xtask::kernel::Progress as _;
 
 use crate::cli::Minimize;
 use crate::exit::Exit;
 use crate::finding::Finding;
+use crate::prepare;
 use crate::report::seconds;
 use crate::steps::Steps;
 
@@ -65,7 +68,7 @@ pub fn run(repository: &Path, arguments: &Minimize) -> Result<Exit> {
     if let Some(file) = &arguments.scn {
         write(file, &least)?;
     }
-    let kept = keep(&finding, &arguments.finding.artifact, &least, after)?;
+    let kept = keep(repository, &finding, &arguments.finding.artifact, &least, after)?;
     say!("  after    {} steps, fails in {}", least.steps.len(), of(after));
     say!("  took     {runs} runs, {}", seconds(begun.elapsed()));
     say!("  kept in  {}", kept.display());
@@ -95,8 +98,22 @@ fn write(file: &Path, program: &Program) -> Result<()> {
     Ok(())
 }
 
+/// The program of an outcome as C; none where it has no such form, of which it is said why.
+fn c_source(repository: &Path, prepared: &Prepared, outcome: &Outcome) -> Result<Option<String>> {
+    let Some(program) = &outcome.program else { return Ok(None) };
+    let profile = prepare::api_of(repository, Some(prepared.api))?;
+    match Source::of_verdict(program, &outcome.verdict, &profile).write(Form::Program) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) => {
+            say!("  no C     {error}");
+            Ok(None)
+        }
+    }
+}
+
 /// The least program as a finding beside the one that it was made of.
 fn keep(
+    repository: &Path,
     finding: &Finding,
     artifact: &Path,
     least: &Program,
@@ -113,7 +130,8 @@ fn keep(
             let artifact = artifact.canonicalize().context("the finding's folder")?;
             let parent = artifact.parent().context("the finding's folder has none above it")?;
             let (prepared, reference) = (finding.prepared(), finding.reference());
-            return Ok(artifact::write(parent, prepared, reference, &outcome, &[])?);
+            let c_source = c_source(repository, prepared, &outcome)?;
+            return Ok(artifact::write_with_c(parent, prepared, reference, &outcome, c_source)?);
         }
     }
     bail!("the least program, {LEAST} in {}, has not failed again", artifact.display())

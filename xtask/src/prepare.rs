@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use refan_abi::ApiProfile;
+use refan_abi::{ApiProfile, ApiValues};
 use refan_runner::cache::{Cache, Entry, Key};
 use refan_runner::prepared::{PATIENCE, sources_digest};
 use refan_runner::{Declared, Prepared, known};
@@ -23,6 +23,9 @@ use crate::steps::Steps;
 
 /// How long a machine may take to boot to agent-ready, and to be saved.
 const BOOT: Duration = Duration::from_secs(120);
+
+/// The API profile of programs that name no kernel.
+const DEFAULT_API: &str = "restartable-events";
 
 /// The series that is tested unless another is named.
 const DEFAULT_SERIES: &str = "restartable";
@@ -247,6 +250,23 @@ fn api(repository: &Path, name: &str) -> Result<ApiProfile> {
     })?;
     ApiProfile::parse(&text)
         .map_err(|error| usage(format!("{} is not an API profile: {error}", file.display())))
+}
+
+/// The profile of these numbers; without any, the one that the contract is written for.
+pub fn api_of(repository: &Path, values: Option<ApiValues>) -> Result<ApiProfile> {
+    let fallback = api(repository, DEFAULT_API)?;
+    let Some(values) = values else { return Ok(fallback) };
+    let folder = repository.join("kernel-configs/api");
+    let doing = || format!("cannot list {}", folder.display());
+    for entry in std::fs::read_dir(&folder).with_context(doing)? {
+        let name = entry.with_context(doing)?.path();
+        let Some(name) = name.file_stem().and_then(|name| name.to_str()) else { continue };
+        let profile = api(repository, name)?;
+        if profile.values == values {
+            return Ok(profile);
+        }
+    }
+    Ok(ApiProfile { values, ..fallback })
 }
 
 /// The archive's name in its cache entry.

@@ -341,21 +341,10 @@ fn bind(run: &Run<'_>, step: &Step, ret: i64, data: &Data) {
 
 /// Every file that the program names.
 pub fn paths_of(program: &Program) -> Vec<Path> {
-    let mut paths: Vec<Path> =
-        program.steps.iter().filter_map(|step| path_of(&step.call)).collect();
+    let mut paths: Vec<Path> = program.steps.iter().filter_map(|step| step.call.path()).collect();
     paths.sort_unstable();
     paths.dedup();
     paths
-}
-
-fn path_of(call: &Call) -> Option<Path> {
-    match call.innermost() {
-        Call::FanotifyMark { path, .. }
-        | Call::Open { path, .. }
-        | Call::Exec { path }
-        | Call::Truncate { path, .. } => Some(*path),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -612,6 +612,17 @@ impl Call {
         self.fds().take(own)
     }
 
+    /// The path that it names.
+    pub fn path(&self) -> Option<Path> {
+        match self.innermost() {
+            Self::FanotifyMark { path, .. }
+            | Self::Open { path, .. }
+            | Self::Exec { path }
+            | Self::Truncate { path, .. } => Some(*path),
+            _ => None,
+        }
+    }
+
     /// The call that a spawned task makes, else the call itself.
     pub fn innermost(&self) -> &Self {
         match self {

@@ -1,5 +1,6 @@
 //! A running machine that takes jobs.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -84,6 +85,43 @@ impl Guest {
         let mut guest = Self { machine, api, patience, jobs: 0, programs: 0, console_seen, waited };
         mutant.map_or(Ok(()), |switch| guest.set_mutant(switch))?;
         Ok(guest)
+    }
+
+    /// Loads a machine that somebody else lets run, by its gdbstub on this socket ([`Guest::begin`] goes
+    /// on then). A job may take as long as they like.
+    pub(crate) fn load_for_gdb(prepared: &Prepared, socket: &Path) -> Result<Self> {
+        const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+        let spec = prepared.spec()?;
+        let snapshot = prepared.open_snapshot()?.context(
+            "there is no snapshot of the machine, so that it would boot, and not be the same",
+        )?;
+        let watched = prepared.watched.as_ref().map_or(&[][..], |watched| &watched.ranges);
+        let shared = SharedMemory::new(spec.profile.shared_bytes())
+            .context("cannot make the shared memory")?;
+        refan_wire::format(&shared);
+        refan_wire::watch(&shared, watched)?;
+        let deadline = Instant::now() + prepared.patience;
+        let machine = Machine::restore_for_gdb(&spec, &snapshot, shared, socket, deadline)
+            .context("the machine did not start")?;
+        let console_seen = machine.console().len();
+        let (api, waited) = (prepared.api, Duration::ZERO);
+        Ok(Self { machine, api, patience: LONG, jobs: 0, programs: 0, console_seen, waited })
+    }
+
+    /// Waits until the machine rings for the first time, and has its kernel be what it is told to be.
+    pub(crate) fn begin(&mut self, mutant: Option<u32>) -> Result<()> {
+        self.machine.wait_ring(Instant::now() + self.patience)?;
+        mutant.map_or(Ok(()), |switch| self.set_mutant(switch))
+    }
+
+    /// QEMU's process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.machine.pid()
+    }
+
+    /// The memory in which the trace grows.
+    pub(crate) fn shared(&self) -> &SharedMemory {
+        self.machine.shared()
     }
 
     /// Has the kernel be the mutant of this number from now on.

@@ -1,8 +1,10 @@
 //! Run, judge, report: what the command line, the scenarios' tests and later the fuzzer call.
 
 pub mod artifact;
+pub mod c_source;
 pub mod cache;
 pub mod coverage;
+pub mod debug;
 pub mod differential;
 pub mod earlier;
 pub mod exec;

@@ -72,6 +72,17 @@ pub struct Worker<'a> {
     symbols: OnceCell<Option<Symbols>>,
 }
 
+/// All that was seen of one run.
+#[derive(Clone, Debug)]
+pub struct SeenRun {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The trace, as far as there is one.
+    pub records: Vec<Record>,
+    /// What the kernel printed.
+    pub console: String,
+}
+
 /// What one run came to.
 pub(crate) struct Ran {
     pub verdict: Verdict,
@@ -154,6 +165,18 @@ impl<'a> Worker<'a> {
 
     /// The same behind what a machine did before.
     pub fn run_behind(&mut self, earlier: &[Earlier], scenario: &Scenario) -> Outcome {
+        let ran = self.behind(earlier, &scenario.program);
+        self.outcome(scenario, &scenario.program, ran, None)
+    }
+
+    /// Runs and judges a program behind what a machine did before, mostly nothing, on a freshly restored
+    /// machine, and says all that was seen.
+    pub fn run_seen(&mut self, earlier: &[Earlier], program: &Program) -> SeenRun {
+        let Ran { verdict, records, console, .. } = self.behind(earlier, program);
+        SeenRun { verdict, records, console }
+    }
+
+    fn behind(&mut self, earlier: &[Earlier], program: &Program) -> Ran {
         self.restart();
         self.aside = None;
         for one in earlier {
@@ -163,11 +186,11 @@ impl<'a> Worker<'a> {
                 Earlier::Account => guest.account().map(drop),
             });
         }
-        let mut ran = self.here(&scenario.program);
+        let mut ran = self.here(program);
         if matches!(ran.verdict, Verdict::Held) {
-            ran.verdict = self.account(&scenario.program);
+            ran.verdict = self.account(program);
         }
-        self.outcome(scenario, &scenario.program, ran, None)
+        ran
     }
 
     /// Runs and judges a scenario; a branch that is to be swept is swept as far as the budget goes.

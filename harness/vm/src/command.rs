@@ -148,6 +148,14 @@ pub(crate) fn arguments(
     line.0
 }
 
+/// What has QEMU listen for gdb on a socket.
+pub(crate) fn gdbstub(socket: &Path) -> [OsString; 2] {
+    let mut address = OsString::from("unix:");
+    address.push(socket);
+    address.push(",server=on,wait=off");
+    ["-gdb".into(), address]
+}
+
 struct Line(Vec<OsString>);
 
 impl Line {

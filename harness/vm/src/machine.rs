@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -155,7 +155,7 @@ impl Machine {
         let ram = shared::anonymous_file("refan-ram", parts.1.memory_mib << 20)
             .map_err(MachineError::host("make the guest's RAM"))?;
         let mapping = RamMapping::Shared;
-        let mut machine = Machine::start(parts, start, (&ram, mapping), shared, deadline)?;
+        let mut machine = Machine::start(parts, start, (&ram, mapping), shared, None, deadline)?;
         machine.ram = Some(ram);
         machine.run()?;
         Ok(machine)
@@ -193,12 +193,13 @@ impl Machine {
         }
     }
 
-    /// Starts QEMU and connects to its monitor.
+    /// Starts QEMU and connects to its monitor. Gdb finds the machine on a socket, if there is to be one.
     pub(crate) fn start(
         (qemu, profile, kind): (&Qemu, &Profile, Kind),
         start: &Start<'_>,
         (ram, ram_mapping): (&File, RamMapping),
         shared: SharedMemory,
+        gdb: Option<&Path>,
         deadline: Instant,
     ) -> Result<Machine, MachineError> {
         let host = MachineError::host::<&str>;
@@ -221,7 +222,8 @@ impl Machine {
             console: console.writer(),
             monitor: monitor_end.as_fd(),
         };
-        let arguments = command::arguments(profile, kind, start, &fds);
+        let mut arguments = command::arguments(profile, kind, start, &fds);
+        arguments.extend(gdb.map(command::gdbstub).into_iter().flatten());
         let path = qemu.path();
         let mut process =
             Process::start(path, &arguments, &fds.with(start), &messages).map_err(|error| {

@@ -51,6 +51,19 @@ impl SharedMemory {
         // A shrinking file would turn accesses into SIGBUS.
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&file, seals)?;
+        SharedMemory::map(file, size)
+    }
+
+    /// The same region, mapped once more.
+    ///
+    /// # Errors
+    /// As of [`SharedMemory::new`].
+    pub fn map_again(&self) -> io::Result<SharedMemory> {
+        SharedMemory::map(self.file.try_clone()?, self.size)
+    }
+
+    /// Maps a file that is sealed at this size.
+    fn map(file: OwnedFd, size: usize) -> io::Result<SharedMemory> {
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh mapping at an address of the kernel's choice, of a file that is as long
         // as the mapping and cannot shrink.

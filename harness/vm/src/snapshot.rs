@@ -190,6 +190,34 @@ impl Machine {
         shared: SharedMemory,
         deadline: Instant,
     ) -> Result<Machine, MachineError> {
+        let mut machine = Machine::load(spec, snapshot, shared, None, deadline)?;
+        machine.run()?;
+        machine.wait_ring(deadline)?;
+        Ok(machine)
+    }
+
+    /// Loads a machine from a snapshot and leaves it stopped: who connects to its gdbstub, on this
+    /// socket, lets it run. Then it rings as the first thing it does.
+    ///
+    /// # Errors
+    /// As of [`Machine::restore`].
+    pub fn restore_for_gdb(
+        spec: &MachineSpec,
+        snapshot: &Snapshot,
+        shared: SharedMemory,
+        socket: &Path,
+        deadline: Instant,
+    ) -> Result<Machine, MachineError> {
+        Machine::load(spec, snapshot, shared, Some(socket), deadline)
+    }
+
+    fn load(
+        spec: &MachineSpec,
+        snapshot: &Snapshot,
+        shared: SharedMemory,
+        gdb: Option<&Path>,
+        deadline: Instant,
+    ) -> Result<Machine, MachineError> {
         let open = |name: &str, write: bool| {
             let path = snapshot.folder.join(name);
             let file = File::options().read(true).write(write).open(&path);
@@ -200,7 +228,7 @@ impl Machine {
         let ram = open(RAM, true)?;
         let ram_use = (&ram, RamMapping::Private);
         let incoming = Start::Incoming { state: state.as_fd() };
-        let mut machine = Machine::start(spec.parts(), &incoming, ram_use, shared, deadline)?;
+        let mut machine = Machine::start(spec.parts(), &incoming, ram_use, shared, gdb, deadline)?;
         machine.ignore_shared(deadline)?;
         let uri = Some(format!("fd:{}", state.as_raw_fd()));
         let command = qmp::migrate_incoming { channels: None, exit_on_error: None, uri };
@@ -210,8 +238,6 @@ impl Machine {
         let loaded = machine.monitor.migrated(deadline);
         let outcome = machine.answered(&request, loaded)?;
         outcome.map_err(|answer| MachineError::Refused { request, answer })?;
-        machine.run()?;
-        machine.wait_ring(deadline)?;
         Ok(machine)
     }
 

@@ -7,6 +7,7 @@
 //! program.scn         the program as text, a scenario
 //! program.bin         the same in its binary form
 //! earlier.bin         what ran on the machine before it, if it does not fail without
+//! repro.c             the same as C, of a finding that was minimized
 //! verdict.txt         what was allowed and what was seen
 //! history.txt         the run, call by call
 //! report.txt          the kernel's report as printed, if that is what was found
@@ -21,14 +22,18 @@ mod folder;
 mod readme;
 mod record;
 mod repeat;
+mod replay;
 mod write;
 
-pub use record::{Artifact, Error, FORMAT};
+pub use record::{Artifact, Broken, Error, FORMAT};
 pub use repeat::{Repeats, repeat};
-pub use write::write;
+pub use replay::{Replays, difference, replay};
+pub use write::{write, write_with_c};
 
 /// The program as text.
 pub const PROGRAM: &str = "program.scn";
+/// The program as C.
+const C_SOURCE: &str = "repro.c";
 /// The [`Artifact`].
 const RECORD: &str = "artifact.json";
 /// What ran before ([`crate::earlier`]).

@@ -50,6 +50,7 @@ const WHAT: &[(&str, &str)] = &[
     (PROGRAM, "the program, a scenario"),
     ("program.bin", "the same in its binary form"),
     (super::EARLIER, "what ran on the machine before it, without which it does not fail"),
+    (super::C_SOURCE, "the same as C: cc -static -pthread -o repro repro.c"),
     ("verdict.txt", "what was allowed and what was seen"),
     ("history.txt", "the run, call by call"),
     ("report.txt", "the kernel's report as printed"),

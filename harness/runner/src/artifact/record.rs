@@ -4,12 +4,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use refan_abi::ApiValues;
+use refan_model::Violation;
 use refan_program::Program;
 use serde::{Deserialize, Serialize};
 
 use super::{EARLIER, PROGRAM, RECORD};
+use crate::Verdict;
 use crate::earlier::{self, Earlier};
+use crate::kernel_log::Report;
 use crate::suite::Scenario;
+
+/// The word for a verdict that a rule was broken ([`Verdict::word`]).
+const BROKEN: &str = "broken";
 
 /// Version of the folder's layout and of [`Artifact`]: raised when something changes its meaning or goes.
 pub const FORMAT: u32 = 1;
@@ -25,6 +31,9 @@ pub struct Artifact {
     pub title: String,
     /// The verdict in one word.
     pub verdict: String,
+    /// What was broken, where the verdict is that a rule was; artifacts that are older do not say it.
+    #[serde(default)]
+    pub broken: Option<Broken>,
     /// The scenario's name.
     pub scenario: String,
     /// The rules that the scenario is about.
@@ -48,6 +57,21 @@ pub struct Artifact {
     pub machine: Machine,
     /// The guest.
     pub guest: Guest,
+}
+
+/// What was broken: [`Violation`] as it is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Broken {
+    /// The rule.
+    pub rule: String,
+    /// The step in which it showed, from 0.
+    pub step: usize,
+    /// What is allowed there.
+    pub allowed: String,
+    /// What was seen.
+    pub observed: String,
+    /// Of a block what was seen up to there.
+    pub history: Vec<String>,
 }
 
 /// The kernel of a finding.
@@ -119,6 +143,15 @@ pub enum Error {
     },
 }
 
+impl Broken {
+    /// What a verdict says was broken.
+    pub(super) fn of(verdict: &Verdict) -> Option<Self> {
+        let Verdict::Broken(violation) = verdict else { return None };
+        let Violation { rule, step, allowed, observed, history } = violation.clone();
+        Some(Self { rule: rule.to_string(), step, allowed, observed, history })
+    }
+}
+
 impl Error {
     /// An I/O error; a full disk is told apart.
     pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
@@ -170,6 +203,17 @@ impl Artifact {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(Error::io("read", &path, error)),
         }
+    }
+
+    /// The verdict, as far as it was kept; None where it is not known what was broken.
+    pub fn verdict(&self) -> Option<Verdict> {
+        if self.verdict != BROKEN {
+            let (title, text) = (self.title.clone(), String::new());
+            return Some(Verdict::Report(Report { title, text, symbolized: None }));
+        }
+        let Broken { rule, step, allowed, observed, history } = self.broken.clone()?;
+        let rule = rule.parse().ok()?;
+        Some(Verdict::Broken(Violation { rule, step, allowed, observed, history }))
     }
 
     /// The program in an artifact's folder.

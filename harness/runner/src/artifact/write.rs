@@ -6,8 +6,8 @@ use refan_program::{Program, Rule};
 use sha2::{Digest, Sha256};
 
 use super::folder::{self, Files};
-use super::record::{Artifact, Error, FORMAT, Guest, Kernel, Machine};
-use super::{EARLIER, PROGRAM, RECORD, readme};
+use super::record::{Artifact, Broken, Error, FORMAT, Guest, Kernel, Machine};
+use super::{C_SOURCE, EARLIER, PROGRAM, RECORD, readme};
 use crate::earlier::{self, Earlier};
 use crate::prepared::{CONFIG, IDENTITY};
 use crate::{Outcome, Prepared, Verdict};
@@ -34,6 +34,30 @@ pub fn write(
     outcome: &Outcome,
     earlier: &[Earlier],
 ) -> Result<PathBuf, Error> {
+    write_files(parent, (prepared, reference), outcome, earlier, None)
+}
+
+/// Keeps a finding that needs nothing to run before it, with the program as C where it has that form.
+///
+/// # Errors
+/// As of [`write`].
+pub fn write_with_c(
+    parent: &Path,
+    prepared: &Prepared,
+    reference: Option<&Prepared>,
+    outcome: &Outcome,
+    c_source: Option<String>,
+) -> Result<PathBuf, Error> {
+    write_files(parent, (prepared, reference), outcome, &[], c_source)
+}
+
+fn write_files(
+    parent: &Path,
+    (prepared, reference): (&Prepared, Option<&Prepared>),
+    outcome: &Outcome,
+    earlier: &[Earlier],
+    c_source: Option<String>,
+) -> Result<PathBuf, Error> {
     let not_told = |why: String| Error::NotTold { scenario: outcome.name.clone(), why };
     let Some(title) = outcome.verdict.title() else {
         return Err(not_told(format!("its verdict is `{}`", outcome.verdict.word())));
@@ -57,6 +81,7 @@ pub fn write(
         finding: String::new(),
         title,
         verdict: outcome.verdict.word().to_owned(),
+        broken: Broken::of(&outcome.verdict),
         scenario: outcome.name.clone(),
         rules: outcome.rules.iter().map(ToString::to_string).collect(),
         repeated: outcome.repeated,
@@ -95,6 +120,7 @@ pub fn write(
             files.push((EARLIER, earlier::encode(earlier)));
         }
     }
+    files.extend(c_source.map(|text| (C_SOURCE, text.into_bytes())));
     if let Verdict::Report(report) = &outcome.verdict {
         files.push(("report.txt", report.text.clone().into()));
         files.extend(report.symbolized.clone().map(|text| ("symbolized.txt", text.into())));

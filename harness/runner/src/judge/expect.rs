@@ -1,5 +1,7 @@
 //! What a scenario expects, beside what the model says.
 
+use std::collections::BTreeMap;
+
 use refan_abi::{Errno, OpenFlags};
 use refan_model::{End, Object, Return, Seen, SeenEvent, Violation};
 use refan_program::{Call, EventPattern, Expect, Program, Rule, Step, Task};
@@ -143,7 +145,8 @@ pub(super) fn words(program: &Program, trace: &Trace, outcome: &Outcome<'_>) -> 
         Outcome::Returned(back) => match (Errno::from_return(back.value), &back.data) {
             (Some(errno), _) => errno.to_string(),
             (None, Seen::Events(events)) => {
-                events.iter().map(|seen| event(program, trace, seen)).collect::<Vec<_>>().join(", ")
+                let event = |seen| event_text(program, &trace.pids, seen);
+                events.iter().map(event).collect::<Vec<_>>().join(", ")
             }
             (None, Seen::Text(text)) => format!("{text:?}"),
             (None, Seen::Bytes(bytes)) => format!("{:?}", String::from_utf8_lossy(bytes)),
@@ -152,7 +155,12 @@ pub(super) fn words(program: &Program, trace: &Trace, outcome: &Outcome<'_>) -> 
     }
 }
 
-fn event(program: &Program, trace: &Trace, seen: &SeenEvent) -> String {
+/// An event in words, by the names of tasks with these pids.
+pub(crate) fn event_text(
+    program: &Program,
+    pids: &BTreeMap<Task, i32>,
+    seen: &SeenEvent,
+) -> String {
     let names: Vec<&str> = seen.event.mask.iter_names().map(|(name, _)| name).collect();
     let mut text =
         if names.is_empty() { format!("{:#x}", seen.event.mask.bits()) } else { names.join(" | ") };
@@ -164,7 +172,7 @@ fn event(program: &Program, trace: &Trace, seen: &SeenEvent) -> String {
         Object::Foreign => text += " of another file",
         Object::None => {}
     }
-    match trace.pids.iter().find(|(_, pid)| **pid == seen.event.pid) {
+    match pids.iter().find(|(_, pid)| **pid == seen.event.pid) {
         Some((task, _)) => text + " by " + program.task_name(*task),
         None => text + &format!(" by pid {}", seen.event.pid),
     }

@@ -6,6 +6,7 @@
 
 mod expect;
 mod history;
+mod listing;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulated;
 mod trace;
@@ -20,7 +21,9 @@ use refan_model::{Kernel, Model, Moment, Stop, Traversed, Violation};
 use refan_program::{Expect, Program, Rule};
 use refan_wire::{Leak, Record};
 
+pub(crate) use expect::event_text;
 pub use history::history;
+pub use listing::listing;
 
 use trace::Trace;
 

@@ -13,6 +13,8 @@ use refan_wire::{Data, FileId, Leak, Record, Skip, TaskEnd};
 pub(super) struct Trace {
     /// What was observed, from the first step on.
     pub parts: Vec<Part>,
+    /// What was observed behind the last part, where the trace breaks off.
+    pub rest: Observation,
     /// Steps whose calls were made.
     pub entered: BTreeSet<usize>,
     /// Inode numbers of the program's files.
@@ -57,7 +59,7 @@ impl Trace {
             }
         }
         let fault = fault.or_else(|| reader.missing());
-        Self { fault, ..reader.trace }
+        Self { fault, rest: reader.now, ..reader.trace }
     }
 }
 

@@ -114,6 +114,11 @@ impl Symbols {
         Some(places)
     }
 
+    /// Where a function begins, if there is one of that name.
+    pub fn start_of(&self, function: &str) -> Option<u64> {
+        self.functions.get(function)?.first().map(|function| function.start)
+    }
+
     /// The address of `function+0x1a2/0x400`, if there is one such function of that size.
     fn address(&self, symbol: &str) -> Option<u64> {
         let (name, rest) = symbol.split_once("+0x")?;

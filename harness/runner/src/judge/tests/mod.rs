@@ -1,6 +1,7 @@
 //! Traces of right and wrong kernels, written by hand.
 
 mod block;
+mod listing;
 mod property;
 mod rules;
 mod simulated;
