@@ -34,11 +34,16 @@ pub(crate) struct Context<'a> {
 pub(crate) struct Foreseen {
     pub backs: Vec<Return>,
     pub asleep: Vec<BTreeSet<Task>>,
+    /// The first of these that the first way lacked that lacked any: what one lacks does not fit another.
+    pub first: (Option<Return>, Option<BTreeSet<Task>>),
 }
 
 impl Foreseen {
     /// Adds what another way lacked.
     pub(crate) fn add(&mut self, other: Self) {
+        if let (None, None) = self.first {
+            self.first = (other.backs.first().cloned(), other.asleep.first().cloned());
+        }
         other.backs.into_iter().for_each(|back| self.add_back(back));
         other.asleep.into_iter().for_each(|asleep| self.add_asleep(asleep));
     }

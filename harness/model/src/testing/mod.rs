@@ -63,7 +63,7 @@ fn simulate_step(
         model.states = before.clone();
         let Err(stop) = model.explain(&(step..step + 1), &seen) else { break };
         let lacks = std::mem::take(&mut model.foreseen);
-        match (lacks.backs.into_iter().next(), lacks.asleep.into_iter().next()) {
+        match lacks.first {
             (Some(back), _) => seen.returns.push(back),
             (None, Some(asleep)) if asleep != seen.blocked => seen.blocked = asleep,
             _ => return Err(stop),
