@@ -1,8 +1,10 @@
 //! A run that stops at a place of the program, for gdb.
 //!
 //! The machine is restored with QEMU's gdbstub on a socket and run from breakpoint to breakpoint, until the
-//! guest's own trace says that the call of the step is the next one. Time is that of the guest's
-//! instructions, so it is the same run as without. Then the socket is left to gdb.
+//! guest's own trace says that the call of the step is the next one. Then the socket is left to gdb.
+//!
+//! It is the same program on the same machine, but not the same run: where the virtual CPU is stopped,
+//! QEMU moves virtual time on to the next timer (`-icount sleep=off`). Who compares is told so.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -25,8 +25,8 @@ impl Gdb {
         // Why it has stopped; what it is answered is of no account.
         gdb.send("?")?;
         gdb.answer(deadline)?;
-        // Single steps hold back neither interrupts nor timers, so that time goes on as without them
-        // (SSTEP_ENABLE alone, docs/system/gdb.rst of QEMU).
+        // Single steps hold back neither interrupts nor timers (SSTEP_ENABLE alone, docs/system/gdb.rst
+        // of QEMU).
         gdb.agreed("Qqemu.sstep=1", deadline)?;
         Ok(gdb)
     }
