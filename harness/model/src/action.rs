@@ -8,8 +8,9 @@ use refan_program::{Call, Rule, Task};
 use crate::Stop;
 use crate::access::Then;
 use crate::context::Context;
+use crate::latest::Latest;
 use crate::read::events_of;
-use crate::rules::{MAINLINE, S1};
+use crate::rules::{K1, MAINLINE, S1};
 use crate::state::{
     At, Closed, EventNo, FdEntry, FileKind, FileNo, GroupNo, Life, Message, Next, OpenFile,
     Running, State,
@@ -357,6 +358,7 @@ impl State {
             Some(At::Asking { event, .. }) => {
                 self.unpin(task);
                 self.abandon(event);
+                self.task_mut(task).ends_by = Latest::by(K1);
             }
             Some(At::CopyingOut(transit)) => self.drop_in_hand(cx, *transit),
             _ => {}

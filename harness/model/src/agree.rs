@@ -60,8 +60,9 @@ pub(crate) fn agrees(state: &State, cx: &Context<'_>) -> Result<(), Stop> {
             return Err(Stop::Unjudgeable("a task that is none is blocked".to_owned()));
         }
         if state.task(task).life == Life::Ended {
+            let down = state.groups.iter().any(|group| group.down);
             return Err(cx.broken(
-                if state.groups.iter().any(|group| group.down) { S1 } else { K4 },
+                if down { S1 } else { state.task(task).ends_by.or(K4) },
                 format!("{} ends", cx.name(task)),
                 format!("{} is blocked in its exit", cx.name(task)),
             ));

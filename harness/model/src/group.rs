@@ -8,7 +8,7 @@ use refan_program::{Rule, Task};
 use crate::Kernel;
 use crate::latest::Latest;
 use crate::mark::{FID, Mark, On};
-use crate::rules::{CONTROL_FLAGS, I1, I3, K2, MAINLINE, Q9, R1, R8, S1, S2};
+use crate::rules::{CONTROL_FLAGS, I1, I3, K2, K3, MAINLINE, Q9, R1, R7, R8, S1, S2};
 use crate::state::{Answer, At, Event, EventNo, FileNo, GroupNo, State};
 use crate::violation::Allowed;
 
@@ -367,7 +367,12 @@ impl State {
                     event.restarted = true;
                     restarted.push((event.rank, number));
                     if let Some(call) = &mut self.task_mut(number.0).call {
-                        call.rule = if by_exit { R8 } else { R1 };
+                        // Its own event is not one that stays away.
+                        call.rule = match rule {
+                            K3 if by_exit => R8,
+                            K3 => R1,
+                            rule => rule,
+                        };
                     }
                 }
                 None => {}
@@ -439,6 +444,17 @@ impl State {
             }
             None => event.canceled = true,
         }
+    }
+
+    /// The rule by which an access finds the queue full: it may be so by what has restarted.
+    pub(crate) fn rule_of_full_queue(&self, group: GroupNo) -> Rule {
+        let of = self.group(group);
+        let restarted = |entry: &&Unread| match entry {
+            Unread::Event(number) => self.events.get(number).is_some_and(|event| event.restarted),
+            Unread::Overflow => false,
+        };
+        let others = of.unread.len() - of.unread.iter().filter(restarted).count();
+        if of.limit.is_some_and(|limit| others < limit as usize) { R7 } else { Q9 }
     }
 
     /// The rule that keeps an accessor waiting for this event.

@@ -13,6 +13,18 @@ use crate::state::{At, GroupNo, State};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Latest(Option<Rule>);
 
+impl Latest {
+    /// This one has.
+    pub(crate) fn by(rule: Rule) -> Self {
+        Self(Some(rule))
+    }
+
+    /// The rule, or else another.
+    pub(crate) fn or(self, other: Rule) -> Rule {
+        self.0.unwrap_or(other)
+    }
+}
+
 impl PartialEq for Latest {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -28,7 +40,7 @@ impl Hash for Latest {
 impl Group {
     /// The queue has changed otherwise than by an access or a read.
     pub(crate) fn decided_by(&mut self, rule: Rule) {
-        self.latest = Latest(Some(rule));
+        self.latest = Latest::by(rule);
     }
 
     /// The queue was seen to be as it should.

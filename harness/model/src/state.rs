@@ -7,6 +7,7 @@ use refan_program::{Inode, Mount, Path, Rule, Task};
 
 use crate::access::Then;
 use crate::group::Group;
+use crate::latest::Latest;
 use crate::mark::Mark;
 use crate::read::Due;
 use crate::watchdog::Watch;
@@ -154,6 +155,8 @@ pub(crate) struct TaskState {
     pub signaled: bool,
     /// How many open file descriptions it has made.
     pub files_made: u32,
+    /// The rule by which it ends that was killed.
+    pub ends_by: Latest,
 }
 
 /// Whether a task is there.
@@ -405,6 +408,7 @@ impl State {
             killed: false,
             signaled: false,
             files_made: 0,
+            ends_by: Latest::default(),
         };
         let mut tasks = vec![task; tasks.max(1)];
         tasks[0].life = Life::Lives;

@@ -13,7 +13,7 @@ use crate::access::Then;
 use crate::context::Context;
 use crate::group::Class;
 use crate::mark::{Mark, On, heard};
-use crate::rules::{F1, MAINLINE, Q9, S1};
+use crate::rules::{F1, MAINLINE, S1};
 use crate::state::{At, Event, EventNo, GroupNo, Next, State, Walk};
 
 impl State {
@@ -109,13 +109,14 @@ impl State {
             canceled: false,
         };
         let number = EventNo(task);
+        let full = self.rule_of_full_queue(group);
         let queued = self.queue_event(task, event);
         let of = self.group(group);
         let rule = match queued {
             true => self.rule_of_wait(number),
             false if !of.restartable => MAINLINE,
             false if of.down => S1,
-            false => Q9,
+            false => full,
         };
         self.set_rule(task, rule);
         if !queued {

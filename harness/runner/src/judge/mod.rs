@@ -18,7 +18,7 @@ use std::ops::Range;
 
 use refan_abi::ApiValues;
 use refan_model::{Kernel, Model, Moment, Stop, Traversed, Violation};
-use refan_program::{Expect, Program, Rule};
+use refan_program::{Call, Expect, Program, Rule, Step};
 use refan_wire::{Leak, Record};
 
 pub(crate) use expect::event_text;
@@ -102,21 +102,31 @@ pub fn is_whole(program: &Program, records: &[Record]) -> bool {
     trace.fault.is_none() && trace.leaks.is_some_and(|leaks| leaks.is_empty())
 }
 
-/// Holds what the program left behind against S3, which leaves nothing.
+/// Holds what the program left behind against S3, which leaves nothing, and K4, which leaves nothing of
+/// those who were killed.
 pub fn leaked(program: &Program, leaks: &[Leak]) -> Option<Violation> {
-    const S3: Rule = Rule::named('S', 3);
     if leaks.is_empty() {
         return None;
     }
     let counts = leaks.iter().map(|leak| format!("{} {}", leak.after, leak.what));
     let before = leaks.iter().map(|leak| format!("{} {}", leak.before, leak.what));
     Some(Violation {
-        rule: S3,
+        rule: rule_of_leaks(program, leaks),
         step: program.steps.len().saturating_sub(1),
         allowed: format!("after the program {}", before.collect::<Vec<_>>().join(", ")),
         observed: counts.collect::<Vec<_>>().join(", "),
         history: Vec::new(),
     })
+}
+
+/// An event is what is left of its accessor, and with it the file that is accessed.
+fn rule_of_leaks(program: &Program, leaks: &[Leak]) -> Rule {
+    const S3: Rule = Rule::named('S', 3);
+    const K4: Rule = Rule::named('K', 4);
+    let of_events =
+        |leak: &Leak| leak.what.ends_with("_event") || leak.what.ends_with("file systems in use");
+    let kills = |step: &Step| matches!(step.call.innermost(), Call::Kill { .. });
+    if leaks.iter().all(of_events) && program.steps.iter().any(kills) { K4 } else { S3 }
 }
 
 /// What the calls of a block came to: the result of each, and the steps in the order in which they

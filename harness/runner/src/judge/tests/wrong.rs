@@ -8,7 +8,7 @@ use refan_wire::{Leak, Record};
 use super::judge;
 use super::simulated::simulated;
 use crate::judge::simulated::{API, trace};
-use crate::judge::{Judgement, is_whole};
+use crate::judge::{Judgement, is_whole, leaked};
 
 const GROUP: &str = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\n";
 const QUEUE: &str = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\nq = open_queue(c)\n";
@@ -154,6 +154,17 @@ fn what_is_left_behind() {
     let judgement = judge(&program, &records, API, true);
     assert!(matches!(judgement, Judgement::Unjudgeable(_)), "{judgement:?}");
     assert!(!is_whole(&program, &records));
+}
+
+/// K4: an event outlives its accessor; S3: it was nobody's death that left it.
+#[test]
+fn what_a_kill_leaves_behind() {
+    let leak = Leak { what: "Tmpfs file systems in use".to_owned(), before: 0, after: 1 };
+    for (step, rule) in [("kill(a)", "K4"), ("close(q)", "S3")] {
+        let program = parse(&format!("{WATCH}{step}\n"));
+        let violation = leaked(&program.expect("a program"), std::slice::from_ref(&leak));
+        assert_eq!(violation.map(|violation| violation.rule.to_string()).as_deref(), Some(rule));
+    }
 }
 
 #[test]
