@@ -146,7 +146,7 @@ fn luminance(colour: &str) -> f64 {
 }
 
 #[test]
-#[ignore = "needs Chromium; `cargo xtask ci pr` runs it"]
+#[ignore = "needs Chromium"]
 fn pages_fit_phones_and_desks_light_and_dark() {
     let folder = tempfile::tempdir().expect("a folder");
     let (page, names) = site(folder.path());
