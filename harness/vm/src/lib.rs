@@ -26,6 +26,7 @@ pub use capture::Capture;
 pub use error::MachineError;
 pub use gdb::Gdb;
 pub use machine::{Machine, MachineSpec, SHARED_BASE};
+pub use process::poll_readable;
 pub use profile::{CpuModels, Kind, Profile, ProfileError, VirtualTime};
 pub use qemu::{MINIMUM, Qemu, QemuError, Version};
 pub use shared::{OutOfBounds, SharedMemory};

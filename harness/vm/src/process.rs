@@ -93,7 +93,10 @@ impl Drop for Process {
 }
 
 /// Waits until one of `fds` is readable or hung up, or the deadline has passed; says which are.
-pub(crate) fn poll_readable<const N: usize>(
+///
+/// # Errors
+/// When poll(2) fails.
+pub fn poll_readable<const N: usize>(
     fds: &[BorrowedFd<'_>; N],
     deadline: Instant,
 ) -> io::Result<[bool; N]> {

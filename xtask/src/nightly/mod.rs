@@ -12,11 +12,14 @@ mod known;
 mod tell;
 
 use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use refan_vm::poll_readable;
+use rustix::process::{Pid, PidfdFlags};
 use xtask::doctor::Purpose;
 
 use crate::agent::{self, cargo};
@@ -28,9 +31,6 @@ use crate::steps::Steps;
 use campaign::{Campaign, Finding};
 use known::Titles;
 use tell::{News, Told};
-
-/// How often it is looked whether a minimization has ended.
-const GLANCE: Duration = Duration::from_millis(200);
 
 /// Runs the campaign, makes what is new small and tells of it.
 pub fn run(repository: &Path, arguments: &cli::Nightly) -> Result<Exit> {
@@ -129,7 +129,7 @@ fn keep(repository: &Path, found: &Finding, findings: &Path, time: Duration) -> 
 /// Makes a finding small; where it takes longer than `time`, it is ended, and what it came to is in the
 /// finding's folder.
 fn minimize(repository: &Path, folder: &Path, time: Duration) -> Result<()> {
-    let begun = Instant::now();
+    let deadline = Instant::now() + time;
     let mut child = Command::new(cargo())
         .current_dir(repository)
         .args(["xtask", "minimize"])
@@ -137,22 +137,22 @@ fn minimize(repository: &Path, folder: &Path, time: Duration) -> Result<()> {
         .stdin(Stdio::null())
         .spawn()
         .context("cannot run `cargo xtask minimize`")?;
-    loop {
-        let ended = child.try_wait().context("cannot wait for the minimization")?;
-        if let Some(status) = ended {
-            if !status.success() {
-                say!("  note: it was not minimized: {status}");
-            }
-            return Ok(());
-        }
-        if begun.elapsed() >= time {
-            say!("  note: it was not minimized in time");
-            child.kill().context("cannot end the minimization")?;
-            child.wait().context("cannot wait for the minimization")?;
-            return Ok(());
-        }
-        std::thread::sleep(GLANCE);
+    let waiting = "cannot wait for the minimization";
+    let pidfd = rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
+    let ended = pidfd
+        .map_err(std::io::Error::from)
+        .and_then(|pidfd| poll_readable(&[pidfd.as_fd()], deadline));
+    if !matches!(ended, Ok([true])) {
+        child.kill().context("cannot end the minimization")?;
     }
+    let status = child.wait().context(waiting)?;
+    let [in_time] = ended.context(waiting)?;
+    if !in_time {
+        say!("  note: it was not minimized in time");
+    } else if !status.success() {
+        say!("  note: it was not minimized: {status}");
+    }
+    Ok(())
 }
 
 /// A title as the name of a file.
