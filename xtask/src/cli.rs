@@ -716,7 +716,7 @@ pub enum Ci {
     },
     /// A campaign for so long; green unless it finds what is not known
     ///
-    /// What kernel-configs/known-titles.toml names is known. Each other finding is made small, for as long
+    /// What kernel-configs/known.toml names is known. Each other finding is made small, for as long
     /// as the campaign at most, and left in a folder for upload together with the text of an issue and a
     /// report. Exit status: 0 nothing new, 1 something new, 3 no verdict.
     #[command(after_help = "Examples:\n  cargo xtask ci nightly --time 2m\n  \

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use refan_abi::{ApiProfile, ApiValues};
 use refan_runner::cache::{Cache, Entry, Key};
+use refan_runner::known::{self, Known};
 use refan_runner::prepared::{PATIENCE, sources_digest};
-use refan_runner::{Declared, Prepared, known};
+use refan_runner::{Declared, Prepared};
 use refan_vm::initramfs::Manifest;
 use refan_vm::{
     Accel, AccelRequest, Kind, Machine, MachineSpec, Profile, Qemu, SharedMemory, snapshot_key,
@@ -116,13 +117,24 @@ pub fn prepare(repository: &Path, options: &cli::Machine, steps: &Steps) -> Resu
         initramfs: initramfs.path().join(INITRAMFS),
         patience: PATIENCE,
         watched: None,
-        known: known::load(repository)?.into_iter().map(|known| known.title).collect(),
+        known: reports_of_classic_groups(repository)?,
         memory_mib: None,
         snapshot: snapshot.as_ref().map(|(entry, key)| (entry.path().to_owned(), key.clone())),
     };
     let parts = [Some(initramfs), snapshot.map(|(entry, _)| entry)];
     let parts = parts.into_iter().flatten().collect();
     Ok(Ready { prepared, smp: image.smp, cache, binaries, _kernel: image.kernel, _parts: parts })
+}
+
+/// The findings that are known.
+pub fn known(repository: &Path) -> Result<Vec<Known>> {
+    known::load(repository).map_err(|error| usage(format!("{error:#}")))
+}
+
+/// The titles of reports that say nothing about the feature (X5).
+fn reports_of_classic_groups(repository: &Path) -> Result<Vec<String>> {
+    let known = known(repository)?.into_iter();
+    Ok(known.filter(|known| known.classic.is_some()).map(|known| known.title).collect())
 }
 
 fn image(repository: &Path, options: &cli::Machine, cache: &Cache, steps: &Steps) -> Result<Image> {

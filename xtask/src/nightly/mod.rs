@@ -8,7 +8,6 @@
 //! ```
 
 pub mod campaign;
-mod known;
 mod tell;
 
 use std::ffi::OsString;
@@ -26,15 +25,16 @@ use crate::agent::{self, cargo};
 use crate::cli;
 use crate::doctor_command;
 use crate::exit::Exit;
+use crate::prepare;
 use crate::report::seconds;
 use crate::steps::Steps;
 use campaign::{Campaign, Finding};
-use known::Titles;
 use tell::{News, Told};
 
 /// Runs the campaign, makes what is new small and tells of it.
 pub fn run(repository: &Path, arguments: &cli::Nightly) -> Result<Exit> {
-    let known = Titles::read(repository)?;
+    let known = prepare::known(repository)?;
+    let known = |title: &str| known.iter().find(|known| known.title == title);
     if arguments.install_deps {
         doctor_command::install(Purpose::Use, &Steps::new())?;
     }
@@ -52,11 +52,11 @@ pub fn run(repository: &Path, arguments: &cli::Nightly) -> Result<Exit> {
     let campaign = Campaign::run(repository, &options, &out.join("campaign.jsonl"))?;
 
     let deadline = Instant::now() + arguments.time;
-    let new = campaign.findings.iter().filter(|found| known.get(&found.title).is_none()).count();
+    let new = campaign.findings.iter().filter(|found| known(&found.title).is_none()).count();
     let mut left = u32::try_from(new).unwrap_or(u32::MAX);
     let mut told = Vec::new();
     for found in &campaign.findings {
-        let news = match known.get(&found.title) {
+        let news = match known(&found.title) {
             Some(known) => News::Known(known.clone()),
             None => {
                 let share = deadline.saturating_duration_since(Instant::now()) / left.max(1);

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use refan_runner::known::{self, Known};
+
 use super::campaign::{Campaign, Finding};
-use super::known::Known;
 use crate::report::seconds;
 
 /// Lines of a kernel report that an issue quotes; the folder has all.
@@ -125,8 +126,9 @@ pub fn issue(
     }
     let _ = writeln!(
         text,
-        "If it is to wait, this in kernel-configs/known-titles.toml keeps the nights green:\n\n    \
+        "If it is to wait, this in {} keeps the nights green:\n\n    \
          [[known]]\n    title = {:?}\n    why = \"…\"\n    since = \"…\"",
+        known::FILE,
         found.title
     );
     text
@@ -164,8 +166,12 @@ mod tests {
 
     #[test]
     fn the_report_tells_what_is_new_and_what_is_known() {
-        let known =
-            Known { title: "x".to_owned(), why: "a|b".to_owned(), since: "2026-11-28".to_owned() };
+        let known = Known {
+            title: "x".to_owned(),
+            why: "a|b".to_owned(),
+            since: "2026-11-28".to_owned(),
+            classic: None,
+        };
         let new = News::New { folder: Some("f".to_owned()), minimized: None };
         let told =
             [Told { found: found(), news: News::Known(known) }, Told { found: found(), news: new }];
