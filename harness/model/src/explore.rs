@@ -336,10 +336,12 @@ impl<'a> Scene<'a> {
             let mut at = 0;
             while let Some(&task) = set.get(at) {
                 at += 1;
-                let mut own = moves.iter().filter(|(of, _)| *of == task).peekable();
+                let own: Vec<Move> =
+                    moves.iter().filter(|(of, _)| *of == task).map(|(_, what)| *what).collect();
                 let mut touches = Footprint::default();
-                if own.peek().is_none() {
-                    match self.waits_for(node, task) {
+                // One that is killed in its sleep can still be woken by what it sleeps for.
+                if own.iter().all(|what| *what == Move::Die) {
+                    match self.waits_for(node, task).filter(|_| own.is_empty()) {
                         Some(other) => {
                             if !set.contains(&other) {
                                 set.push(other);
@@ -349,7 +351,7 @@ impl<'a> Scene<'a> {
                         None => touches.join(footprints.wake(state, task)),
                     }
                 }
-                for &(_, what) in own {
+                for what in own {
                     touches.join(print(task, what));
                 }
                 for &other in &all {

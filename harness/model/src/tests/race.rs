@@ -207,6 +207,28 @@ fn a_kill_beside_a_read() {
     assert!(tape().exit(6, 0).exit_with(7, &event).quiet(&["a"]).judge().0.is_err());
 }
 
+/// Q4: a reader that was killed in its sleep takes what comes before it dies.
+#[test]
+fn a_killed_reader_takes_what_it_is_woken_by() {
+    let text = "\
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)
+fanotify_mark(c, ADD, OPEN_PERM, f0)
+q = open_queue(c)
+s = spawn read(q, 24)
+par {
+    kill(s)
+    r = spawn read(q, 24)
+    a = spawn open(f0, O_RDONLY)
+}
+";
+    let tape = || Tape::of(text).sets_up(3).blocks().block().enter(5).exit(5, 0);
+    let both = || tape().enter(7).enter(6);
+    both().ended("s", true).quiet(&["r", "a"]).holds();
+    // It had died before.
+    let gone = tape().ended("s", true).enter(7).enter(6);
+    gone.quiet(&["r", "a"]).breaks("R6", 5);
+}
+
 /// R8, Q2: a daemon that is killed lets go of its queue some time before it is reaped.
 #[test]
 fn a_killed_daemon_beside_its_successor() {
