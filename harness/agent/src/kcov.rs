@@ -13,6 +13,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use refan_program::Program;
+use refan_wire::{Moment, Place};
 
 use crate::files;
 use crate::sys::sys;
@@ -26,6 +27,9 @@ const INIT_TRACE: usize = 0x8008_6301;
 const ENABLE: usize = 0x6364;
 /// `KCOV_TRACE_PC`.
 const TRACE_PC: usize = 0;
+
+/// In the upper half of a word that tells a moment.
+const PREEMPTIBLE: u32 = 1 << 31;
 
 /// The buffer of a task that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +73,8 @@ impl Coverage {
     }
 
     /// The places that were passed since the reset, in order.
-    pub fn places(self) -> impl Iterator<Item = u32> {
-        (1..=self.count()).map(move |at| self.word(at).load(Ordering::Relaxed) as u32)
+    pub fn places(self) -> impl Iterator<Item = Place> {
+        (1..=self.count()).map(move |at| place(self.word(at).load(Ordering::Relaxed)))
     }
 
     /// Gives the buffer back.
@@ -84,6 +88,14 @@ impl Coverage {
         // kernel writes whole words.
         unsafe { AtomicU64::from_ptr((self.0 as *mut u64).add(at)) }
     }
+}
+
+/// What a word of a buffer tells: an address, whose upper half is ones, or in place of these what
+/// `kernel-configs/instrumentation/kcov-tells-when.patch` puts there.
+fn place(word: u64) -> Place {
+    let (upper, address) = ((word >> 32) as u32, word as u32);
+    let moment = Moment { at: upper & !PREEMPTIBLE, preemptible: upper & PREEMPTIBLE != 0 };
+    Place { address, moment: (upper != u32::MAX).then_some(moment) }
 }
 
 /// A buffer that watches no task, or that of a task that the fd is not needed for any more.
@@ -154,5 +166,19 @@ impl Buffers {
     /// That of a task.
     pub fn of_task(&self, task: usize) -> Option<Buffer> {
         self.0.get(task).and_then(Cell::get)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_tells_a_moment_or_none() {
+        let address = 0x8123_4567;
+        assert_eq!(place(0xffff_ffff_8123_4567), Place { address, moment: None });
+        let moment = |at, preemptible| Some(Moment { at, preemptible });
+        assert_eq!(place(0x0000_0010_8123_4567).moment, moment(16, false));
+        assert_eq!(place(0x8000_0010_8123_4567), Place { address, moment: moment(16, true) });
     }
 }

@@ -17,7 +17,7 @@ pub use coverage::{
 };
 pub use door::{GATE_PORT, RING_PORT};
 pub use job::Job;
-pub use record::{Data, FileId, Leak, Record, Skip, TaskEnd};
+pub use record::{Data, FileId, Leak, Moment, Place, Record, Skip, TaskEnd};
 pub use region::{
     GuestRegion, JobError, Region, RegionError, TraceFull, attach, attachable, check_answered,
     decode_trace, format, put_job, take_trace,

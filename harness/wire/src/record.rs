@@ -104,12 +104,12 @@ pub enum Record {
         /// How many places the base had passed.
         places: u32,
     },
-    /// The places that a block's base has passed, in order: the low halves of kernel addresses.
+    /// The places that a block's base has passed, in order.
     Path {
         /// The first step of the base.
         step: u16,
         /// To the end of its last call, or to where it sleeps.
-        places: Vec<u32>,
+        places: Vec<Place>,
     },
     /// A step was not made.
     Skipped {
@@ -195,6 +195,24 @@ pub enum Record {
         /// How.
         end: CommandEnd,
     },
+}
+
+/// A place of the kernel that a task has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The low half of its address.
+    pub address: u32,
+    /// When and how, where the kernel tells.
+    pub moment: Option<Moment>,
+}
+
+/// When and how a place was passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// The low 31 bits of the time.
+    pub at: u32,
+    /// Whether the task could be preempted there.
+    pub preemptible: bool,
 }
 
 /// A count that is not what it was before the program.

@@ -267,7 +267,7 @@ impl<'a> Coordinator<'a> {
         for ((task, slot), known) in (0..).zip(&self.run.slots).zip(&mut self.known) {
             let Some(coverage) = slot.coverage() else { continue };
             let places = coverage.places();
-            let passed = places.fold(known.passed, |before, place| watch.pass(before, place));
+            let passed = places.fold(known.passed, |passed, it| watch.pass(passed, it.address));
             coverage.reset();
             known.passed = if blocked.contains(&Task(task)) { passed } else { 0 };
         }

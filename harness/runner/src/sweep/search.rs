@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::known::{Found, Known, Passed};
+use super::known::Known;
 
 /// The step of timers on the deterministic machine, and the time that an instruction takes there, in
 /// nanoseconds: between two offsets so close there is no other place.
@@ -11,7 +11,7 @@ pub const STEP: u32 = 16;
 /// So many offsets stand in for the places of a base that is not watched.
 const GRID: u32 = 64;
 
-/// After so many tries that hit nothing new, an interval is halved, whatever is known of other bases.
+/// After so many tries that hit nothing new, an interval is halved, whatever the kernel tells.
 const FRUITLESS: u32 = 2;
 
 /// A search over the offsets from 0 on.
@@ -31,9 +31,29 @@ pub enum At {
     #[default]
     Begin,
     /// It was preempted when it had passed these places and those of the preemption itself.
-    Place(Vec<u32>),
+    Place(Vec<Pass>),
     /// Behind its last call, or asleep in it, having passed these places.
-    End(Vec<u32>),
+    End(Vec<Pass>),
+}
+
+/// A place that is passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// The address.
+    pub place: u32,
+    /// Whether the base can be preempted there, and when.
+    pub when: When,
+}
+
+/// When a place is passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// The kernel does not tell.
+    Untold,
+    /// With preemption off.
+    Masked,
+    /// So many nanoseconds from the instant of the block.
+    At(u32),
 }
 
 /// What the next try of a sweep can bring, from the least on.
@@ -57,10 +77,8 @@ pub enum Gain {
 /// once.
 #[derive(Debug)]
 struct Base {
-    /// The places that it passes when nobody preempts it.
-    path: Vec<u32>,
-    /// What it has passed when it has passed none of them, one, and so on.
-    passed: Vec<Passed>,
+    /// What it passes when nobody preempts it.
+    path: Vec<Pass>,
     /// How many of them it had passed at each offset that was tried, and at 0.
     tried: BTreeMap<u32, usize>,
     /// Those at which it was preempted.
@@ -112,16 +130,11 @@ impl Search {
 
     /// Over a base that passes `path` and has done so at `end`. `unseen` are offsets at which it does
     /// something that is not seen.
-    pub fn watched(path: Vec<u32>, end: u32, mut unseen: Vec<u32>) -> Self {
+    pub fn watched(path: Vec<Pass>, end: u32, mut unseen: Vec<u32>) -> Self {
         unseen.push(0);
         // At the instant itself it is about to enter its call.
         let tried = BTreeMap::from([(0, 0), (end, path.len())]);
-        let mut passed = vec![Passed::default()];
-        passed.extend(path.iter().scan(Passed::default(), |passed, place| {
-            *passed = passed.and(*place);
-            Some(*passed)
-        }));
-        let base = Base { path, passed, tried, hit: HashSet::new(), fruitless: 0 };
+        let base = Base { path, tried, hit: HashSet::new(), fruitless: 0 };
         Self { seeds: unseen, seeds_first: false, base: Some(base) }
     }
 
@@ -158,7 +171,7 @@ impl Search {
         let base = self.base.as_mut()?;
         let passed = match at {
             At::Begin => 0,
-            At::Place(places) => base.in_common(places),
+            At::Place(passes) => base.in_common(passes),
             At::End(_) => base.path.len(),
         };
         base.tried.insert(offset, passed);
@@ -166,7 +179,7 @@ impl Search {
         // Who has passed all of them is about to return or to sleep, if he does not already.
         let preempted = matches!(at, At::Place(_)) && passed < base.path.len();
         let last = passed.checked_sub(1).filter(|_| preempted);
-        let hit = last.and_then(|last| base.path.get(last)).copied();
+        let hit = last.and_then(|last| base.path.get(last)).map(|pass| pass.place);
         let new = hit.is_some_and(|place| base.hit.insert(place));
         base.fruitless = if new { 0 } else { base.fruitless + 1 };
         known.hit.extend(hit);
@@ -182,21 +195,13 @@ impl Search {
 impl Base {
     /// How many places the base has passed as it does when nobody preempts it. What differs is where
     /// the preemption begins: up to there a machine that starts from the same state does the same.
-    fn in_common(&self, places: &[u32]) -> usize {
-        self.path.iter().zip(places).take_while(|(own, place)| own == place).count()
+    fn in_common(&self, passes: &[Pass]) -> usize {
+        self.path.iter().zip(passes).take_while(|(own, pass)| own.place == pass.place).count()
     }
 
     /// Those that there is an offset in, each with the places that have not been hit.
     fn open(&self) -> impl Iterator<Item = (Interval, HashSet<u32>)> {
-        self.open_between(&self.tried)
-    }
-
-    /// The same between offsets of which it is known how many places are passed there.
-    fn open_between(
-        &self,
-        passed: &BTreeMap<u32, usize>,
-    ) -> impl Iterator<Item = (Interval, HashSet<u32>)> {
-        let intervals = passed.iter().zip(passed.iter().skip(1));
+        let intervals = self.tried.iter().zip(self.tried.iter().skip(1));
         let intervals = intervals.map(|((lo, from), (hi, to))| Interval {
             lo: *lo,
             hi: *hi,
@@ -204,35 +209,23 @@ impl Base {
             to: *to,
         });
         intervals.filter(|interval| !interval.is_closed()).filter_map(|interval| {
-            let left: HashSet<u32> =
-                self.within(interval).iter().filter(|it| !self.hit.contains(it)).copied().collect();
+            let left = self.within(interval).filter(|place| !self.hit.contains(place));
+            let left: HashSet<u32> = left.collect();
             (!left.is_empty()).then_some((interval, left))
         })
     }
 
-    /// How many places had been passed at the offsets that this sweep has tried, and others on bases that
-    /// had passed the same so far: so each goes on where the others are, and not where they began.
-    fn passed_at(&self, known: &Known) -> BTreeMap<u32, usize> {
-        let mut passed_at = BTreeMap::new();
-        for (passed, digest) in self.passed.iter().enumerate() {
-            if let Some(Found { first, last }) = known.found(*digest) {
-                passed_at.extend([(first, passed), (last, passed)]);
-            }
-        }
-        passed_at.extend(&self.tried);
-        passed_at
-    }
-
-    /// What is passed last at an offset in the interval is one of these, or what is passed last at its
+    /// Where the base can be preempted at an offset in the interval, beside what it has passed last at its
     /// beginning or end.
-    fn within(&self, interval: Interval) -> &[u32] {
-        self.path.get(interval.from..interval.to.saturating_sub(1)).unwrap_or_default()
+    fn within(&self, interval: Interval) -> impl Iterator<Item = u32> {
+        let passes = self.path.get(interval.from..interval.to.saturating_sub(1));
+        let passes = passes.unwrap_or_default().iter();
+        passes.filter(|pass| pass.when != When::Masked).map(|pass| pass.place)
     }
 
     /// The interval that promises most, and what.
     fn best(&self, known: &Known) -> Option<(Gain, Interval)> {
-        let passed_at = self.passed_at(known);
-        let new = self.open_between(&passed_at).filter_map(|(interval, left)| {
+        let new = self.open().filter_map(|(interval, left)| {
             let new = left.iter().filter(|place| known.is_open(**place)).count();
             (new > 0).then_some((Gain::New(new), interval))
         });
@@ -247,54 +240,35 @@ impl Base {
     }
 
     /// An offset in the interval at which the base is at one of the places that are to be gained, as far
-    /// as another one was found there that is the same so far.
+    /// as the kernel tells.
     fn aim(&self, interval: Interval, gain: Gain, known: &Known) -> u32 {
         let Interval { lo, hi, from, to } = interval;
         let half = align(lo + (hi - lo) / 2).max(lo + STEP);
-        // What no sweep has hit none has found.
-        if matches!(gain, Gain::New(_))
-            || self.fruitless > FRUITLESS && self.fruitless.is_multiple_of(FRUITLESS)
-        {
+        if self.fruitless > FRUITLESS && self.fruitless.is_multiple_of(FRUITLESS) {
             return half;
         }
         let wanted = |place: u32| match gain {
+            Gain::New(_) => known.is_open(place),
             Gain::Doubtful(_) => !known.hit.contains(&place),
             _ => true,
         };
-        let within = |offset: &u32| (lo + STEP..hi).contains(offset);
-        let found = |passed: usize| self.passed.get(passed).and_then(|passed| known.found(*passed));
-        let candidates: Vec<u32> = (from + 1..to)
-            .filter(|passed| {
-                let place = self.path[passed - 1];
-                !self.hit.contains(&place) && wanted(place)
-            })
-            .filter_map(found)
-            .map(|Found { first, last }| align(first + (last - first) / 2))
-            .filter(within)
-            .collect();
-        let last_before = || found(from).map(|found| found.last).filter(within);
-        let first_behind = || found(to).map(|found| found.first).filter(within);
-        candidates
-            .get(candidates.len() / 2)
-            .copied()
-            .or_else(last_before)
-            .or_else(first_behind)
-            .unwrap_or(half)
+        let passes = self.path.get(from..to.saturating_sub(1)).unwrap_or_default();
+        let passes = passes.iter().filter(|it| !self.hit.contains(&it.place) && wanted(it.place));
+        let offsets = passes.filter_map(|pass| match pass.when {
+            When::At(at) => Some(align(at)),
+            When::Untold | When::Masked => None,
+        });
+        let offsets: Vec<u32> = offsets.filter(|it| (lo + STEP..hi).contains(it)).collect();
+        offsets.get(offsets.len() / 2).copied().unwrap_or(half)
     }
 
-    /// Notes where the base was at the offset, and what is shown to be out of reach around.
+    /// Notes what is shown to be out of reach around an offset.
     fn learn(&self, offset: u32, known: &mut Known) {
         let around = [
             self.tried.range(..offset).next_back(),
             self.tried.get_key_value(&offset),
             self.tried.range(offset + 1..).next(),
         ];
-        if let Some((offset, passed)) = around[1]
-            && *passed < self.path.len()
-            && let Some(passed) = self.passed.get(*passed)
-        {
-            known.note(*passed, *offset);
-        }
         for pair in around.windows(2) {
             if let [Some((lo, from)), Some((hi, to))] = *pair {
                 let interval = Interval { lo: *lo, hi: *hi, from: *from, to: *to };
@@ -306,7 +280,8 @@ impl Base {
     }
 
     fn places(&self) -> Places {
-        let (hit, all) = (self.hit.clone(), self.path.iter().copied().collect::<HashSet<u32>>());
+        let (hit, all) = (self.hit.clone(), self.path.iter().map(|pass| pass.place));
+        let all: HashSet<u32> = all.collect();
         let within_reach: HashSet<u32> = self.open().flat_map(|(_, left)| left).collect();
         let out_of_reach = all.difference(&hit).filter(|place| !within_reach.contains(place));
         Places { out_of_reach: out_of_reach.copied().collect(), hit, all }
@@ -339,12 +314,19 @@ mod tests {
         path: Vec<u32>,
         stays: Vec<u32>,
         masked: std::ops::Range<usize>,
+        /// Whether it tells when it passes its places.
+        tells: bool,
+    }
+
+    /// Places of a kernel that does not tell when they are passed.
+    fn untold(places: &[u32]) -> Vec<Pass> {
+        places.iter().map(|place| Pass { place: *place, when: When::Untold }).collect()
     }
 
     impl Simulated {
         fn even(path: Vec<u32>, stay: u32) -> Self {
             let stays = vec![stay; path.len()];
-            Self { path, stays, masked: 0..0 }
+            Self { path, stays, masked: 0..0, tells: false }
         }
 
         fn end(&self) -> u32 {
@@ -364,8 +346,23 @@ mod tests {
             &self.path[..passed]
         }
 
+        fn passes(&self) -> Vec<Pass> {
+            let mut begin = LEAD_TIME;
+            let when = |(at, stay): (usize, &u32)| {
+                let began = begin;
+                begin += *stay;
+                match self.masked.contains(&(at + 1)) {
+                    _ if !self.tells => When::Untold,
+                    true => When::Masked,
+                    false => When::At(began),
+                }
+            };
+            let when = self.stays.iter().enumerate().map(when);
+            self.path.iter().zip(when).map(|(place, when)| Pass { place: *place, when }).collect()
+        }
+
         fn search(&self) -> Search {
-            Search::watched(self.path.clone(), self.end(), Vec::new())
+            Search::watched(self.passes(), self.end(), Vec::new())
         }
 
         /// Searches until there is nothing left to try; says how many runs that took.
@@ -375,7 +372,7 @@ mod tests {
             while let Some(offset) = search.next(known) {
                 assert!(offset <= self.end() && offset.is_multiple_of(STEP));
                 let passed = self.at(offset);
-                let at = At::Place([passed, &TAIL[..]].concat());
+                let at = At::Place(untold(&[passed, &TAIL[..]].concat()));
                 let hit = passed.last().filter(|_| passed.len() < self.path.len());
                 assert_eq!(search.note(offset, &at, known), hit.copied());
                 runs += 1;
@@ -414,18 +411,23 @@ mod tests {
         assert!((19..39).all(|place| places.out_of_reach.contains(&place)), "{places:?}");
     }
 
-    /// Places of very different length, some of them masked: what one sweep learns spares another one
-    /// with the same base nearly all that hits nothing new.
+    /// Places of very different length, some of them masked: a kernel that tells when they are passed
+    /// spares every try that hits nothing.
     #[test]
-    fn what_is_known_of_a_base_is_not_searched_for_again() {
+    fn what_is_told_is_not_searched_for() {
         let stays = (0..200u32).map(|at| if at % 10 == 3 { 16_000 } else { 16 + at % 5 * 48 });
-        let base = Simulated { path: (0..200).collect(), stays: stays.collect(), masked: 50..90 };
-        let mut known = Known::default();
-        let (first, cost) = base.sweep(&mut known);
-        let (second, again) = base.sweep(&mut known);
-        assert_eq!(counts(&first), counts(&second));
-        let hit = first.hit.len() as u32;
-        assert!(again < hit + 20 && again < cost, "{hit} places: {cost} runs, then {again}");
+        let stays: Vec<u32> = stays.collect();
+        let base = |tells| Simulated {
+            path: (0..200).collect(),
+            stays: stays.clone(),
+            masked: 50..90,
+            tells,
+        };
+        let (searched, cost) = base(false).sweep(&mut Known::default());
+        let (told, aimed) = base(true).sweep(&mut Known::default());
+        assert_eq!((&told.hit, &told.all), (&searched.hit, &searched.all));
+        assert_eq!(counts(&told), [159, 41, 200]);
+        assert!(aimed < 159 + 5 && aimed < cost, "{cost} runs, {aimed} if told");
     }
 
     #[test]
@@ -436,7 +438,7 @@ mod tests {
         let mut search = base.search().coarse_first();
         assert_eq!((search.gain(&known), search.next(&known)), (Gain::First, Some(0)));
         for (offset, passed) in [(0, 0), (1600, 25), (3200, 50), (4800, 75)] {
-            search.note(offset, &At::Place(path[..passed].to_vec()), &mut known);
+            search.note(offset, &At::Place(untold(&path[..passed])), &mut known);
         }
         known.hit.extend(0..75);
         assert_eq!(search.gain(&known), Gain::New(24));

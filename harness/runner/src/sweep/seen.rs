@@ -1,9 +1,9 @@
 //! What one run of a sweep shows beside its verdict.
 
 use refan_program::{Program, Task};
-use refan_wire::Record;
+use refan_wire::{Moment, Place, Record};
 
-use super::search::At;
+use super::search::{At, Pass, When};
 
 /// Of the block in which a branch is swept. Times are nanoseconds from the instant at which the
 /// block's branches begin.
@@ -50,11 +50,14 @@ impl Seen {
                     if let Some(count) = count {
                         // What the base passes behind its last call is no place of the block, and what
                         // it passes once the swept branch has woken it is none to be preempted at.
+                        let passes = |places: &[Place]| {
+                            places.iter().map(|place| pass(*place, instant)).collect()
+                        };
                         seen.at = Some(match places.get(..count) {
                             _ if count == 0 => At::Begin,
-                            Some(passed) if asleep => At::End(passed.to_vec()),
-                            Some(passed) if count < places.len() => At::Place(passed.to_vec()),
-                            _ => At::End(places.clone()),
+                            Some(passed) if asleep => At::End(passes(passed)),
+                            Some(passed) if count < places.len() => At::Place(passes(passed)),
+                            _ => At::End(passes(places)),
                         });
                         seen.raced = matches!(seen.at, Some(At::Place(_)));
                     }
@@ -86,6 +89,17 @@ impl Seen {
     }
 }
 
+/// What a base has passed in a block that began at the instant.
+fn pass(Place { address, moment }: Place, instant: u64) -> Pass {
+    let when = match moment {
+        None => When::Untold,
+        Some(Moment { preemptible: false, .. }) => When::Masked,
+        // Calls of a block are over long before the 31 bits of a moment begin anew.
+        Some(Moment { at, .. }) => When::At(at.wrapping_sub(instant as u32) & (u32::MAX >> 1)),
+    };
+    Pass { place: address, when }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +114,12 @@ par {
 }
 ";
 
+    /// The kernel tells that the second one is passed with preemption off.
+    fn place(address: u32) -> Place {
+        let at = 1_000 + address;
+        Place { address, moment: Some(Moment { at, preemptible: address != 11 }) }
+    }
+
     /// The records of a run in which the swept branch began when the base had passed two places.
     fn seen(rested: bool) -> Seen {
         let program = refan_program::parse(RACE).expect("a program");
@@ -108,7 +128,7 @@ par {
             Record::Enter { step: 3, task: 0, at: 1_000 },
             Record::Preempts { step: 4, places: 2 },
             Record::Enter { step: 4, task: 1, at: 3_000 },
-            Record::Path { step: 3, places: vec![10, 11, 12] },
+            Record::Path { step: 3, places: [10, 11, 12].map(place).to_vec() },
         ];
         if rested {
             records.insert(2, Record::Rested { step: 3, at: 2_000 });
@@ -118,10 +138,12 @@ par {
 
     #[test]
     fn a_base_that_is_woken_was_not_preempted() {
+        let passed =
+            vec![Pass { place: 10, when: When::At(10) }, Pass { place: 11, when: When::Masked }];
         let preempted = seen(false);
-        assert_eq!((preempted.at, preempted.raced), (Some(At::Place(vec![10, 11])), true));
+        assert_eq!((preempted.at, preempted.raced), (Some(At::Place(passed.clone())), true));
         let woken = seen(true);
-        assert_eq!((woken.at, woken.raced), (Some(At::End(vec![10, 11])), false));
+        assert_eq!((woken.at, woken.raced), (Some(At::End(passed)), false));
         assert_eq!(woken.rested, Some(1_000));
     }
 }
