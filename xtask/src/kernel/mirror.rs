@@ -340,7 +340,8 @@ mod tests {
         {
             bench.write(product, "product");
         }
-        for other in ["arch/sh/Makefile", "Documentation/a/b.rst", "tools/testing/x.c"] {
+        for other in ["arch/sh/Makefile", "Documentation/a/b.rst", "tools/testing/selftests/a/x.c"]
+        {
             bench.write(other, "other");
         }
         assert_eq!(bench.update(), before);

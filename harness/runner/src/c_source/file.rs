@@ -137,7 +137,7 @@ impl File<'_> {
             let _ = writeln!(text, "#include <sys/{name}.h>");
         }
         if self.form == Form::Selftest {
-            text += "\n#include \"../../../kselftest_harness.h\"\n";
+            text += "\n#include \"../../kselftest_harness.h\"\n";
         }
         text
     }
@@ -425,7 +425,7 @@ impl File<'_> {
                 .to_owned(),
             Form::Selftest => format!(
                 "\nTEST({})\n{{\n\tint verdict = run();\n\n\
-                 \tif (verdict == CANNOT)\n\t\tSKIP(return, \"%s\", v->why);\n\
+                 \tif (verdict == CANNOT)\n\t\tSKIP(return, \"%.1000s\", v->why);\n\
                  \tASSERT_EQ(RIGHT, verdict) {{\n\t\tTH_LOG(\"%s\", v->why);\n\t}}\n}}\n\n\
                  TEST_HARNESS_MAIN\n",
                 self.test_name()

@@ -53,7 +53,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#include "../../../kselftest_harness.h"
+#include "../../kselftest_harness.h"
 
 #ifndef FAN_RESTARTABLE_EVENTS
 #define FAN_RESTARTABLE_EVENTS	0x00008000
@@ -804,7 +804,7 @@ TEST(what_was_pending_is_pending_again_in_its_order)
 	int verdict = run();
 
 	if (verdict == CANNOT)
-		SKIP(return, "%s", v->why);
+		SKIP(return, "%.1000s", v->why);
 	ASSERT_EQ(RIGHT, verdict) {
 		TH_LOG("%s", v->why);
 	}
