@@ -115,6 +115,7 @@ pub enum Command {
         cargo xtask repro target/refan/artifacts/X --runs 20 --kernel-src ~/linux\n  \
         cargo xtask repro target/refan/artifacts/X --trace\n  \
         cargo xtask repro target/refan/artifacts/X --gdb --at 4\n  \
+        cargo xtask repro target/refan/artifacts/X --gdb --at fanotify_read\n  \
         cargo xtask repro scenarios/restart/before-unread.scn --c repro.c")]
     Repro(Repro),
     /// Make the program of a finding as small as it can be
@@ -357,6 +358,26 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(u64::from(number) * unit))
 }
 
+/// Where a run stops for gdb.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum At {
+    /// Where the call of this step, from 1, enters the kernel.
+    Step(u16),
+    /// Where this function of the kernel is entered first.
+    Function(String),
+}
+
+fn at(text: &str) -> Result<At, String> {
+    match text.parse() {
+        Ok(0) => Err("steps are counted from 1".to_owned()),
+        Ok(step) => Ok(At::Step(step)),
+        Err(_) if text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') => {
+            Ok(At::Function(text.to_owned()))
+        }
+        Err(_) => Err("expected the number of a step or the name of a function".to_owned()),
+    }
+}
+
 /// Kinds of random programs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
@@ -411,9 +432,13 @@ pub struct Repro {
     /// Stop it for gdb, at the call that is wrong or the kernel's first report, and print how gdb attaches
     #[arg(long, conflicts_with_all = ["runs", "trace", "replay"])]
     pub gdb: bool,
-    /// With --gdb: stop where the call of this step enters the kernel
-    #[arg(long, value_name = "STEP", requires = "gdb", value_parser = clap::value_parser!(u16).range(1..))]
-    pub at: Option<u16>,
+    /// With --gdb: stop where the call of this step enters the kernel, or where this function of the kernel is
+    /// entered first
+    ///
+    /// Up to a function it is the same run to the nanosecond. On its way to a step it stops at the calls before
+    /// it, and each time virtual time moves on to the next timer: races do not replay there.
+    #[arg(long, value_name = "STEP|FUNCTION", requires = "gdb", value_parser = at)]
+    pub at: Option<At>,
     /// Write it as a C program, which needs nothing but a compiler
     #[arg(long, value_name = "FILE", conflicts_with_all = ["runs", "trace", "replay"])]
     pub c: Option<PathBuf>,
@@ -755,6 +780,13 @@ mod tests {
         assert_eq!(sweep("90s"), Ok(Sweep::For(Duration::from_secs(90))));
         assert_eq!(sweep("5m"), sweep("300s"));
         assert!(sweep("5").is_err() && sweep("m").is_err() && sweep("1.5h").is_err());
+    }
+
+    #[test]
+    fn gdb_stops_at_a_step_or_a_function() {
+        assert_eq!(at("3"), Ok(At::Step(3)));
+        assert_eq!(at("fanotify_read"), Ok(At::Function("fanotify_read".to_owned())));
+        assert!(at("0").is_err() && at("-1").is_err() && at("").is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use refan_runner::prepared::KERNEL_SOURCES;
 use refan_runner::run::{SeenRun, Worker};
 use refan_runner::{Prepared, Verdict};
 
+use crate::cli::At;
 use crate::exit::usage;
 use crate::finding::Finding;
 
@@ -16,7 +17,7 @@ use crate::finding::Finding;
 const SCRIPT: &str = "gdb.init";
 
 /// Runs a finding up to a place, and leaves it to gdb until it is over. Returns what was seen then.
-pub fn run(finding: &Finding, folder: &Path, at: Option<u16>) -> Result<SeenRun> {
+pub fn run(finding: &Finding, folder: &Path, at: Option<&At>) -> Result<SeenRun> {
     if std::process::Command::new("gdb").arg("--version").output().is_err() {
         return Err(usage("there is no gdb here: install it (Debian's package is called gdb)"));
     }
@@ -41,17 +42,18 @@ pub fn run(finding: &Finding, folder: &Path, at: Option<u16>) -> Result<SeenRun>
     let text = script_text(prepared, &socket)?;
     std::fs::write(&script, text).with_context(|| format!("cannot write {}", script.display()))?;
     let reached = || {
-        match place {
+        match &place {
             Place::Step(step) => {
-                let text = finding.program.step_text(&finding.program.steps[step]);
+                let text = finding.program.step_text(&finding.program.steps[*step]);
                 say!("  stopped  in step {}, {text}, where it enters the kernel", step + 1);
             }
+            Place::Function(name) => say!("  stopped  where the kernel enters {name} first"),
             Place::Report => say!("  stopped  where the kernel begins to report"),
         }
         say!("  attach   gdb -x {}", script.display());
         say!("           it goes on when gdb lets it, and ends when the program is over");
     };
-    let run = debug::run_to(prepared, &symbols, &finding.program, place, &socket, reached)?;
+    let run = debug::run_to(prepared, &symbols, &finding.program, &place, &socket, reached)?;
     match artifact::difference(&first, &run) {
         None => say!("  replay   the same run as without gdb"),
         Some(what) => say!("  replay   not the run that there is without gdb: {what}"),
@@ -60,10 +62,13 @@ pub fn run(finding: &Finding, folder: &Path, at: Option<u16>) -> Result<SeenRun>
 }
 
 /// Where it stops.
-fn place(finding: &Finding, verdict: &Verdict, at: Option<u16>) -> Result<Place> {
+fn place(finding: &Finding, verdict: &Verdict, at: Option<&At>) -> Result<Place> {
     let steps = finding.program.steps.len();
-    if let Some(at) = at {
-        let step = usize::from(at) - 1;
+    if let Some(At::Function(name)) = at {
+        return Ok(Place::Function(name.clone()));
+    }
+    if let Some(At::Step(at)) = at {
+        let step = usize::from(*at) - 1;
         let makes_a_call = |step: &refan_program::Step| step.caller().is_some();
         if !finding.program.steps.get(step).is_some_and(makes_a_call) {
             return Err(usage(format!(

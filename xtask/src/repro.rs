@@ -29,7 +29,7 @@ pub fn run(repository: &Path, arguments: &Repro) -> Result<Exit> {
         return trace(&finding);
     }
     if arguments.gdb {
-        let run = gdb::run(&finding, &arguments.finding.artifact, arguments.at)?;
+        let run = gdb::run(&finding, &arguments.finding.artifact, arguments.at.as_ref())?;
         return Ok(verdict(&finding, &run.verdict));
     }
     if let Some(runs) = arguments.replay {

@@ -1,10 +1,13 @@
 //! A run that stops at a place of the program, for gdb.
 //!
-//! The machine is restored with QEMU's gdbstub on a socket and run from breakpoint to breakpoint, until the
-//! guest's own trace says that the call of the step is the next one. Then the socket is left to gdb.
+//! The machine is restored with QEMU's gdbstub on a socket and run to the first breakpoint, or to a step from
+//! breakpoint to breakpoint, until the guest's own trace says that the call of the step is the next one. Then
+//! the socket is left to gdb.
 //!
-//! It is the same program on the same machine, but not the same run: where the virtual CPU is stopped,
-//! QEMU moves virtual time on to the next timer (`-icount sleep=off`). Who compares is told so.
+//! Up to the first stop it is the same run as without gdb. Each stop at a breakpoint moves virtual time on to
+//! the next timer: QEMU's main loop finds the virtual CPU idle before it has marked the machine as stopped, and
+//! with `-icount sleep=off` it has time jump then (`icount_start_warp_timer` in softmmu/icount.c). Who compares
+//! is told so.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,10 +31,12 @@ const REPORTS: [&str; 6] =
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a run stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Where the call of this step enters the kernel.
     Step(usize),
+    /// Where this function of the kernel is entered first.
+    Function(String),
     /// Where the kernel's first report begins.
     Report,
 }
@@ -45,17 +50,22 @@ pub fn run_to(
     prepared: &Prepared,
     symbols: &Symbols,
     program: &Program,
-    place: Place,
+    place: &Place,
     socket: &Path,
     reached: impl FnOnce() + Send,
 ) -> Result<SeenRun> {
     let functions = match place {
         Place::Step(_) => &[SYSTEM_CALL][..],
+        Place::Function(name) => &[name.as_str()],
         Place::Report => &REPORTS,
     };
     let addresses: Vec<u64> = functions.iter().filter_map(|name| symbols.start_of(name)).collect();
     if addresses.is_empty() {
-        bail!("the kernel has no function {}", functions.join(" or "));
+        bail!(
+            "the kernel has no function {} of its own: it does not exist, or the compiler has put it into those \
+             that call it",
+            functions.join(" or ")
+        );
     }
     let mut guest = Guest::load_for_gdb(prepared, socket)?;
     let shared = guest.shared().map_again().context("cannot map the shared memory again")?;
@@ -120,7 +130,7 @@ impl Stub {
     }
 
     /// Lets the machine run up to the place, and takes the breakpoints away.
-    fn run_to(&mut self, place: Place, shared: &SharedMemory) -> Result<()> {
+    fn run_to(&mut self, place: &Place, shared: &SharedMemory) -> Result<()> {
         loop {
             self.gdb.run_to_breakpoint(Instant::now() + PATIENCE)?;
             let is_there = is_there(place, shared)?;
@@ -136,10 +146,10 @@ impl Stub {
 }
 
 /// Whether the next thing to happen is what is waited for.
-fn is_there(place: Place, shared: &SharedMemory) -> Result<bool> {
+fn is_there(place: &Place, shared: &SharedMemory) -> Result<bool> {
     let Place::Step(step) = place else { return Ok(true) };
     let records = refan_wire::decode_trace(&refan_wire::take_trace(shared)?)?;
     Ok(records.iter().any(|record| {
-        matches!(record, Record::Enter { step: entered, .. } if usize::from(*entered) == step)
+        matches!(record, Record::Enter { step: entered, .. } if usize::from(*entered) == *step)
     }))
 }
