@@ -40,7 +40,8 @@ pub enum Command {
     /// 0 nothing was found, 1 something was, 3 no verdict.
     #[command(
         after_help = "Examples:\n  cargo xtask fuzz --time 10m\n  \
-        cargo xtask fuzz --time 5m --target kcov --mutant restart-at-tail --corpus /tmp/new --no-seeds",
+        cargo xtask fuzz --time 5m --target kcov --mutant restart-at-tail --corpus /tmp/new --no-seeds\n  \
+        cargo xtask fuzz --minimize --time 10m",
         mut_arg("target", |target| target.default_value("kasan"))
     )]
     Fuzz(Fuzz),
@@ -485,6 +486,11 @@ pub struct Fuzz {
     /// Search a kernel with a seeded bug: a name in kernel-configs/mutants/mutants.toml
     #[arg(long, value_name = "NAME", conflicts_with_all = ["series", "bzimage"])]
     pub mutant: Option<String>,
+    /// Run no campaign, and make the corpus small: fewer entries of fewer steps that cover the same
+    ///
+    /// It takes as long as it takes, or --time.
+    #[arg(long, conflicts_with_all = ["runs", "jobs", "seed", "no_seeds", "mutant", "json"])]
+    pub minimize: bool,
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,

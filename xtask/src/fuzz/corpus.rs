@@ -50,6 +50,14 @@ impl Corpus {
         Ok(true)
     }
 
+    /// Takes an entry away.
+    pub fn remove(&mut self, name: &str) -> Result<()> {
+        let path = self.folder.join(name);
+        fs::remove_file(&path).with_context(|| format!("cannot delete {}", path.display()))?;
+        self.names.remove(name);
+        Ok(())
+    }
+
     /// Adds the whole entries of a folder that a worker writes to; returns those that are new.
     ///
     /// libFuzzer gives each the name of its content, so one that is still being written, or never will
@@ -111,7 +119,7 @@ fn read(folder: &Path, name: &str) -> Result<Vec<u8>> {
 }
 
 /// The name of an entry, as libFuzzer gives it (`Hash` in FuzzerSHA1.cpp).
-fn name(content: &[u8]) -> String {
+pub fn name(content: &[u8]) -> String {
     Sha1::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -143,6 +151,8 @@ mod tests {
         // FIPS 180-1, appendix A.
         let abc = "a9993e364706816aba3e25717850c26c9cd0d89d";
         assert_eq!(corpus(folder.path()).names().iter().collect::<Vec<_>>(), [abc]);
+        first.remove(abc).expect("deleted");
+        assert!(first.remove(abc).is_err() && corpus(folder.path()).names().is_empty());
     }
 
     #[test]

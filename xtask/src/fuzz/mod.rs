@@ -7,6 +7,7 @@
 pub mod corpus;
 mod history;
 mod memory;
+mod minimize;
 pub mod source;
 mod summary;
 pub mod worker;
@@ -60,6 +61,9 @@ const MOST_LOST: u32 = 10;
 
 /// Runs a campaign.
 pub fn run(repository: &Path, arguments: &cli::Fuzz) -> Result<Exit> {
+    if arguments.minimize {
+        return minimize::run(repository, arguments);
+    }
     if arguments.time.is_none() && arguments.runs.is_none() {
         return Err(usage("how long? `--time 10m` or `--runs 100000`"));
     }
@@ -165,15 +169,7 @@ impl<'a> Campaign<'a> {
         several: Option<&Ready>,
         target: PathBuf,
     ) -> Result<Self> {
-        let folder = match &arguments.corpus {
-            Some(folder) => folder.clone(),
-            None => ready.cache_root().join("corpus").join(&arguments.machine.target),
-        };
-        let beside = {
-            let mut name = folder.clone().into_os_string();
-            name.push(".workers");
-            PathBuf::from(name)
-        };
+        let (folder, beside) = folders(arguments, ready);
         let mut corpus = Corpus::open(&folder, &beside)?;
         take_over(&mut corpus, &beside)?;
         if !arguments.no_seeds {
@@ -368,6 +364,17 @@ impl<'a> Campaign<'a> {
         }
         Ok(())
     }
+}
+
+/// The folder of the corpus, and the one beside it where workers write.
+fn folders(arguments: &cli::Fuzz, ready: &Ready) -> (PathBuf, PathBuf) {
+    let folder = match &arguments.corpus {
+        Some(folder) => folder.clone(),
+        None => ready.cache_root().join("corpus").join(&arguments.machine.target),
+    };
+    let mut beside = folder.clone().into_os_string();
+    beside.push(".workers");
+    (folder, PathBuf::from(beside))
 }
 
 /// Whether calls can meet in an entry of a corpus.

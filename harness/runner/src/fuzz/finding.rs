@@ -261,7 +261,7 @@ pub(crate) fn moved(program: &Program) -> impl Iterator<Item = Program> + '_ {
 }
 
 /// The program with its first start at one instant after another, from the block's beginning on.
-fn spread(program: &Program) -> impl Iterator<Item = Program> + '_ {
+pub(crate) fn spread(program: &Program) -> impl Iterator<Item = Program> + '_ {
     let started = program.steps.iter().position(|step| step.start.is_some());
     started.into_iter().flat_map(move |step| {
         let at = match program.steps[step].start.map(|start| start.at) {

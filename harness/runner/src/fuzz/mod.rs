@@ -3,10 +3,11 @@
 
 mod driver;
 mod finding;
+pub mod minimize;
 mod progress;
 mod race;
 
 pub use driver::{Driver, Feedback, MODEL_COUNTERS, without_sweep};
-pub(crate) use finding::moved;
 pub use finding::{Confirmer, Found, Key};
+pub(crate) use finding::{moved, spread};
 pub use progress::{Progress, Shares};
