@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -414,6 +414,21 @@ pub struct Finding {
     pub offline: bool,
 }
 
+impl Finding {
+    /// As it was found.
+    pub fn as_found(artifact: &Path) -> Self {
+        let artifact = artifact.to_owned();
+        Self {
+            artifact,
+            target: None,
+            series: None,
+            kernel_src: None,
+            bzimage: None,
+            offline: false,
+        }
+    }
+}
+
 /// `repro`.
 #[derive(Debug, Args)]
 pub struct Repro {
@@ -675,6 +690,26 @@ pub enum Bench {
     #[command(after_help = "Examples:\n  cargo xtask bench crashes --runs 200\n  \
         cargo xtask bench crashes hung-task --logs harness/runner/tests/kernel_logs")]
     Crashes(Crashes),
+    /// What campaigns find from nothing, made small: steps, time, as C, as scenarios
+    ///
+    /// A campaign on each bug goes on up to its first finding. That is minimized and kept; its C file is
+    /// compiled by plain cc and run in the kernel with the bug and in the one without, its scenario on both
+    /// of `fast` and `kasan`, and the least program 100 times. Exit status: 0 all is within its limit, 1
+    /// something is not.
+    #[command(after_help = "Examples:\n  cargo xtask bench minimize\n  \
+        cargo xtask bench minimize drop-at-release order-reversed --time 2m")]
+    Minimize(Minimizations),
+}
+
+/// `bench minimize`.
+#[derive(Debug, Args)]
+pub struct Minimizations {
+    /// Bugs of kernel-configs/mutants/mutants.toml; ten if none is named
+    #[arg(value_name = "BUG")]
+    pub bugs: Vec<String>,
+    /// How long each is searched for at most
+    #[arg(long, default_value = "5m", value_name = "TIME", value_parser = duration)]
+    pub time: Duration,
 }
 
 /// `bench crashes`.

@@ -74,7 +74,7 @@ fn machine(command: &Command) -> Option<&Machine> {
         Command::Bench(it) => match it.one.as_ref()? {
             Bench::Boot(it) | Bench::Restore(it) => Some(&it.machine),
             Bench::Fuzz(it) => Some(&it.machine),
-            Bench::Crashes(_) => None,
+            Bench::Crashes(_) | Bench::Minimize(_) => None,
         },
         _ => None,
     }

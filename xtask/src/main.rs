@@ -78,6 +78,7 @@ fn run(cli: &cli::Cli) -> Result<Exit> {
             Some(cli::Bench::Boot(measure)) => bench::boot(&repository, measure),
             Some(cli::Bench::Restore(measure)) => bench::restore(&repository, measure),
             Some(cli::Bench::Fuzz(measure)) => bench::fuzz(&repository, measure),
+            Some(cli::Bench::Minimize(arguments)) => bench::minimize(&repository, arguments),
             Some(cli::Bench::Crashes(arguments)) => crashes::run(&repository, arguments),
         },
         cli::Command::Repro(arguments) => repro::run(&repository, arguments),

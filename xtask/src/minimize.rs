@@ -1,13 +1,14 @@
 //! `minimize`: a finding by the least program.
 
 use std::io::Write;
-use std::path::Path;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use refan_program::Program;
 use refan_runner::artifact;
 use refan_runner::c_source::{Form, Source};
+use refan_runner::earlier::Earlier;
 use refan_runner::minimize::{Minimizer, Rate};
 use refan_runner::run::Worker;
 use refan_runner::suite::Scenario;
@@ -24,57 +25,96 @@ use crate::steps::Steps;
 /// The least program so far, in the folder of the finding.
 const LEAST: &str = "minimized.scn";
 
+/// What a finding has become.
+pub struct Minimized {
+    /// How often it failed before.
+    pub before: Rate,
+    /// The least program.
+    pub least: Program,
+    /// How often that fails.
+    pub after: Rate,
+    /// What has to run before it.
+    pub earlier: Vec<Earlier>,
+    /// How many programs were run for it.
+    pub runs: u32,
+    /// How long it took.
+    pub took: Duration,
+    /// Where it is kept as a finding of its own.
+    pub kept: PathBuf,
+}
+
 /// Makes the finding's program as small as it can be, and keeps that as a finding.
 pub fn run(repository: &Path, arguments: &Minimize) -> Result<Exit> {
     let steps = Steps::new();
     let finding = Finding::open(repository, &arguments.finding, &steps)?;
     steps.done();
     finding.tell();
-    if !finding.earlier.is_empty() {
-        say!(
-            "  verdict  no: it shows only behind {} programs that ran before it",
-            finding.earlier.len()
-        );
-        return Ok(Exit::NoVerdict);
-    }
-    let begun = Instant::now();
-    let title = &finding.found.title;
-    let least_file = arguments.finding.artifact.join(LEAST);
-    let before = finding.program.steps.len();
-
-    steps.phase("run the finding");
-    let mut minimizer = Minimizer::start(finding.prepared(), finding.reference(), title)?;
-    let rate = minimizer.rate(&finding.program);
-    steps.done();
-    say!("  before   {before} steps, fails in {}", of(rate));
-    if rate.0 == 0 {
+    let Some(minimized) = minimize(repository, &finding, &arguments.finding.artifact, &steps)?
+    else {
         say!("  verdict  no: the finding does not show here");
         return Ok(Exit::NoVerdict);
-    }
-    steps.phase("minimize");
-    let header = finding.program.header.clone();
-    let least = minimizer.reduce(&finding.program, rate, |program, runs| {
-        steps.at(&format!("{before} -> {} steps, {runs} runs", program.steps.len()));
-        write(&least_file, &with_header(program, &header))
-    })?;
-    steps.phase("run what is left");
-    let after = minimizer.rate(&least);
-    let runs = minimizer.runs();
-    drop(minimizer);
-    steps.done();
-
-    let least = with_header(&least, &header);
-    write(&least_file, &least)?;
+    };
+    let Minimized { before, least, after, earlier, runs, took, kept } = &minimized;
     if let Some(file) = &arguments.scn {
-        write(file, &least)?;
+        write(file, least)?;
     }
-    let kept = keep(repository, &finding, &arguments.finding.artifact, &least, after)?;
-    say!("  after    {} steps, fails in {}", least.steps.len(), of(after));
-    say!("  took     {runs} runs, {}", seconds(begun.elapsed()));
+    let behind = |count| match count {
+        0 => String::new(),
+        count => format!(", behind {count} that run before it"),
+    };
+    let length = |program: &Program| program.steps.len();
+    say!(
+        "  before   {} steps, fails in {}{}",
+        length(&finding.program),
+        of(*before),
+        behind(finding.earlier.len())
+    );
+    say!("  after    {} steps, fails in {}{}", length(least), of(*after), behind(earlier.len()));
+    say!("  took     {runs} runs, {}", seconds(*took));
     say!("  kept in  {}", kept.display());
     say!("");
     say!("{}", least.to_string().trim_end());
     Ok(Exit::Held)
+}
+
+/// Makes the program of the finding in the folder `artifact` as small as it can be, and keeps that beside
+/// it; None where it does not show.
+pub fn minimize(
+    repository: &Path,
+    finding: &Finding,
+    artifact: &Path,
+    steps: &Steps,
+) -> Result<Option<Minimized>> {
+    let begun = Instant::now();
+    let title = &finding.found.title;
+    let least_file = artifact.join(LEAST);
+    let length = finding.program.steps.len();
+
+    steps.phase("run the finding");
+    let (prepared, reference) = (finding.prepared(), finding.reference());
+    let mut minimizer = Minimizer::start(prepared, reference, title, &finding.earlier)?;
+    let before = minimizer.sound(&finding.program);
+    if before.0 == 0 {
+        steps.done();
+        return Ok(None);
+    }
+    steps.phase("minimize");
+    let header = finding.program.header.clone();
+    let least = minimizer.reduce(&finding.program, before, |program, runs| {
+        steps.at(&format!("{length} -> {} steps, {runs} runs", program.steps.len()));
+        write(&least_file, &with_header(program, &header))
+    })?;
+    steps.phase("run what is left");
+    let after = minimizer.sound(&least);
+    let (runs, earlier) = (minimizer.runs(), minimizer.earlier().to_vec());
+    drop(minimizer);
+
+    let least = with_header(&least, &header);
+    write(&least_file, &least)?;
+    let kept = keep(repository, finding, artifact, &least, &earlier, after)?;
+    steps.done();
+    let took = begun.elapsed();
+    Ok(Some(Minimized { before, least, after, earlier, runs, took, kept }))
 }
 
 fn of((found, runs): Rate) -> String {
@@ -117,21 +157,28 @@ fn keep(
     finding: &Finding,
     artifact: &Path,
     least: &Program,
+    earlier: &[Earlier],
     rate: Rate,
-) -> Result<std::path::PathBuf> {
+) -> Result<PathBuf> {
     let name = format!("{} minimized", finding.found.scenario);
     let scenario = Scenario { name, program: least.clone() };
     let mut worker = Worker::start(finding.prepared(), finding.reference())?;
     // One that does not always fail is run until it does.
     for _ in 0..=rate.1 * 5 {
-        let mut outcome = worker.run_once(&scenario);
+        let mut outcome = worker.run_behind(earlier, &scenario);
         if outcome.verdict.title().as_deref() == Some(finding.found.title.as_str()) {
             outcome.repeated = Some(rate);
             let artifact = artifact.canonicalize().context("the finding's folder")?;
             let parent = artifact.parent().context("the finding's folder has none above it")?;
             let (prepared, reference) = (finding.prepared(), finding.reference());
-            let c_source = c_source(repository, prepared, &outcome)?;
-            return Ok(artifact::write_with_c(parent, prepared, reference, &outcome, c_source)?);
+            // C has nothing that runs before.
+            let c_source = match earlier {
+                [] => c_source(repository, prepared, &outcome)?,
+                _ => None,
+            };
+            return Ok(artifact::write_with_c(
+                parent, prepared, reference, &outcome, earlier, c_source,
+            )?);
         }
     }
     bail!("the least program, {LEAST} in {}, has not failed again", artifact.display())

@@ -4,10 +4,12 @@ mod command;
 mod edit;
 mod figure;
 mod fuzz;
+mod minimize;
 mod search;
 mod table;
 
 pub use fuzz::fuzz;
+pub use minimize::minimize;
 pub use table::table;
 
 use std::path::Path;

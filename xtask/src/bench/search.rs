@@ -24,10 +24,10 @@ use crate::steps::Steps;
 const MUTANTS: [&str; 3] = ["drop-at-release", "restart-at-tail", "no-group-ref"];
 
 /// The kernels that carry them: of those that tell what is passed, the quickest.
-const TARGET: &str = "kcov";
+pub const TARGET: &str = "kcov";
 
 /// How long one is searched for.
-const MOST: &str = "2m";
+const MOST: Duration = Duration::from_secs(120);
 
 /// How often a program is run to know how long it takes.
 const RUNS: u32 = 5;
@@ -37,7 +37,7 @@ pub fn searches(repository: &Path) -> Result<(Vec<Figure>, Vec<&'static str>)> {
     let (mut figures, mut missed) = (Vec::new(), Vec::new());
     for mutant in MUTANTS {
         let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
-        match find(repository, mutant, &scratch.path().join("corpus"))? {
+        match find(repository, mutant, TARGET, MOST, &scratch.path().join("corpus"))? {
             Some((time, artifact)) => {
                 figures.extend(of_finding(repository, mutant, time, &artifact)?)
             }
@@ -47,11 +47,19 @@ pub fn searches(repository: &Path) -> Result<(Vec<Figure>, Vec<&'static str>)> {
     Ok((figures, missed))
 }
 
-/// A campaign from nothing, up to its first finding.
-fn find(repository: &Path, mutant: &str, corpus: &Path) -> Result<Option<(Duration, PathBuf)>> {
+/// A campaign from nothing on kernels of this target, up to its first finding: when that was, and where it
+/// is kept.
+pub fn find(
+    repository: &Path,
+    mutant: &str,
+    target: &str,
+    most: Duration,
+    corpus: &Path,
+) -> Result<Option<(Duration, PathBuf)>> {
     let mut child = Command::new(cargo())
         .current_dir(repository)
-        .args(["xtask", "fuzz", "--json", "--no-seeds", "--target", TARGET, "--time", MOST])
+        .args(["xtask", "fuzz", "--json", "--no-seeds", "--target", target])
+        .args(["--time", &format!("{}s", most.as_secs())])
         .args(["--mutant", mutant, "--corpus"])
         .arg(corpus)
         .stdin(Stdio::null())
@@ -89,19 +97,12 @@ fn of_finding(
     artifact: &Path,
 ) -> Result<[Figure; 2]> {
     let steps = Steps::new();
-    let arguments = cli::Finding {
-        artifact: artifact.to_owned(),
-        target: None,
-        series: None,
-        kernel_src: None,
-        bzimage: None,
-        offline: false,
-    };
-    let finding = Finding::open(repository, &arguments, &steps)?;
+    let finding = Finding::open(repository, &cli::Finding::as_found(artifact), &steps)?;
     let title = &Artifact::read(artifact)?.title;
     let begun = Instant::now();
-    let mut minimizer = Minimizer::start(finding.prepared(), finding.reference(), title)?;
-    let rate = minimizer.rate(&finding.program);
+    let (prepared, reference) = (finding.prepared(), finding.reference());
+    let mut minimizer = Minimizer::start(prepared, reference, title, &finding.earlier)?;
+    let rate = minimizer.sound(&finding.program);
     let least = minimizer.reduce(&finding.program, rate, |_, _| Ok(()))?;
     let minimized = begun.elapsed();
     let runs = minimizer.runs();

@@ -2,12 +2,14 @@
 
 mod folder;
 mod guest_files;
+mod quiet;
 mod raw_mode;
 mod rootfs;
 mod shell;
 mod tap;
 mod terminal;
 
+pub use quiet::run as quietly;
 pub use shell::run as shell;
 
 use std::ffi::OsString;

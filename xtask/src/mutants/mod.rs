@@ -133,7 +133,8 @@ fn of_series(series: &str, machine: &cli::Machine) -> cli::Machine {
     cli::Machine { series: Some(series.to_owned()), ..machine.clone() }
 }
 
-fn named<'a>(all: &'a BTreeMap<String, Mutant>, name: &str) -> Result<(&'a str, &'a Mutant)> {
+/// The seeded bug of that name.
+pub fn named<'a>(all: &'a BTreeMap<String, Mutant>, name: &str) -> Result<(&'a str, &'a Mutant)> {
     all.get_key_value(name).map(|(name, mutant)| (name.as_str(), mutant)).ok_or_else(|| {
         let known: Vec<&str> = all.keys().map(String::as_str).collect();
         usage(format!("`{name}` is no mutant; mutants: {}", known.join(", ")))

@@ -33,7 +33,7 @@ pub use write::{write, write_with_c};
 /// The program as text.
 pub const PROGRAM: &str = "program.scn";
 /// The program as C.
-const C_SOURCE: &str = "repro.c";
+pub const C_SOURCE: &str = "repro.c";
 /// The [`Artifact`].
 const RECORD: &str = "artifact.json";
 /// What ran before ([`crate::earlier`]).

@@ -34,10 +34,10 @@ pub fn write(
     outcome: &Outcome,
     earlier: &[Earlier],
 ) -> Result<PathBuf, Error> {
-    write_files(parent, (prepared, reference), outcome, earlier, None)
+    write_with_c(parent, prepared, reference, outcome, earlier, None)
 }
 
-/// Keeps a finding that needs nothing to run before it, with the program as C where it has that form.
+/// Keeps a finding that was minimized, with the program as C where it has that form.
 ///
 /// # Errors
 /// As of [`write`].
@@ -45,15 +45,6 @@ pub fn write_with_c(
     parent: &Path,
     prepared: &Prepared,
     reference: Option<&Prepared>,
-    outcome: &Outcome,
-    c_source: Option<String>,
-) -> Result<PathBuf, Error> {
-    write_files(parent, (prepared, reference), outcome, &[], c_source)
-}
-
-fn write_files(
-    parent: &Path,
-    (prepared, reference): (&Prepared, Option<&Prepared>),
     outcome: &Outcome,
     earlier: &[Earlier],
     c_source: Option<String>,
