@@ -33,6 +33,8 @@ pub(crate) struct Scene<'a> {
     pub seen: &'a Observation,
     /// The calls of a block.
     pub history: History,
+    /// Whether it is asked what could have been seen, so that a call that was not seen to return may have.
+    pub foresees: bool,
 }
 
 /// A state on the way, and how many calls each branch has begun.

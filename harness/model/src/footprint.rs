@@ -508,7 +508,7 @@ impl<'a> Footprints<'a> {
 
     /// Whether a call of the task can end without being seen to.
     fn is_unseen(&self, task: Task) -> bool {
-        self.scene.history.bound.is_some() || self.victims.contains(&task)
+        self.scene.foresees || self.scene.history.bound.is_some() || self.victims.contains(&task)
     }
 
     /// The next action of a read.

@@ -30,6 +30,8 @@ pub struct Model<'a> {
     pub(crate) states: Vec<State>,
     /// What the ways that did not fit lacked.
     pub(crate) foreseen: Foreseen,
+    /// Whether that is what is asked for ([`Scene::foresees`]).
+    pub(crate) foresees: bool,
     /// States on the way from the last step's beginning to its end.
     pub(crate) explored: usize,
     traversed: Traversed,
@@ -42,7 +44,15 @@ impl<'a> Model<'a> {
         state.tasks[0].pid = main;
         let foreseen = Foreseen::default();
         let traversed = Traversed::default();
-        Self { kernel, program, states: vec![state], foreseen, explored: 0, traversed }
+        Self {
+            kernel,
+            program,
+            states: vec![state],
+            foreseen,
+            foresees: false,
+            explored: 0,
+            traversed,
+        }
     }
 
     /// What the run has come to so far.
@@ -87,7 +97,8 @@ impl<'a> Model<'a> {
     where
         'a: 's,
     {
-        Scene { kernel: self.kernel, program: self.program, step, seen, history }
+        let foresees = self.foresees;
+        Scene { kernel: self.kernel, program: self.program, step, seen, history, foresees }
     }
 
     /// Follows every way from the states that there are, which begin so.

@@ -50,8 +50,10 @@ impl<'a> Model<'a> {
         let mut broken = None;
         while let Some(seen) = left.pop() {
             let mut model = self.clone();
+            model.foresees = true;
             let more = match model.explain(&steps, &seen) {
                 Ok(()) => {
+                    model.foresees = self.foresees;
                     let orders = in_other_orders(&seen);
                     let mut seen = seen;
                     seen.ended = model.ended_since(&before, &steps, &seen);
@@ -241,6 +243,12 @@ a = spawn open(f0, O_RDONLY)
         let text = "par {\n    d: open_queue(c)\n    open_queue(c)\n}\n";
         let beginning = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\nd = fork()\n";
         assert_eq!(last(&format!("{beginning}{text}")), ["-16 1", "1 -16"]);
+    }
+
+    #[test]
+    fn either_of_two_readers_gets_the_event() {
+        let text = "d = fork()\npar {\n    e = read(q)\n    d: e2 = read(q)\n}\n";
+        assert_eq!(last(&format!("{BEGINNING}{text}")), ["- 24", "24 -"]);
     }
 
     #[test]
