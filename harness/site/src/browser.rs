@@ -51,7 +51,7 @@ parent.postMessage({ page: location.pathname.split("/").pop(), width: innerWidth
   styled: getComputedStyle(document.querySelector("nav")).display === "flex" }, "*"); });</script>"#;
 
 const LISTEN: &str = r#"<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light dark">
-<style>body{margin:8px;display:flex;gap:8px;flex-wrap:wrap;align-items:flex-start}iframe{border:1px solid gray;height:1100px}</style>
+<style>body{margin:8px;display:flex;gap:8px;flex-wrap:wrap;align-items:flex-start}iframe{border:1px solid gray;height:1100px;flex:none}</style>
 <pre id="told" hidden></pre><script>const told = [];
 addEventListener("message", (it) => { told.push(it.data); document.getElementById("told").textContent = JSON.stringify(told); });</script>
 "#;
