@@ -48,6 +48,9 @@ pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
         step(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
         step(&["nextest", "run", "--profile", "ci", "--workspace", "--exclude", "scenarios"]),
     ];
+    // The pages in a browser.
+    let browser = ["nextest", "run", "--profile", "ci", "--package", "refan-site"];
+    steps.push(step(&[browser.as_slice(), &["--run-ignored", "only"]].concat()));
     for target in TARGETS {
         steps.push(step(&["xtask", "test", "--target", target]));
     }

