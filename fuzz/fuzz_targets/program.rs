@@ -24,6 +24,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use refan_runner::Prepared;
 use refan_runner::cache::Cache;
 use refan_runner::fuzz::{Driver, Feedback, MODEL_COUNTERS};
@@ -82,16 +83,21 @@ extern "C" fn tell_at_exit() {
     });
 }
 
+/// Ends the process where nothing is found and nothing can be any more.
 fn fail(error: &anyhow::Error) -> ! {
     eprintln!("error: {error:#}");
-    std::process::exit(3)
+    // SAFETY: ends the process without the functions that run at exit, by one of which libFuzzer takes an exit from
+    // within its target for something found.
+    unsafe { libc::_exit(3) }
 }
 
 impl Session {
     fn begin() -> anyhow::Result<Self> {
         let told = |name: &str| -> anyhow::Result<Option<Prepared>> {
             let Some(file) = std::env::var_os(name) else { return Ok(None) };
-            Ok(Some(serde_json::from_slice(&std::fs::read(file)?)?))
+            let doing = || format!("cannot read {}", Path::new(&file).display());
+            let text = std::fs::read(&file).with_context(doing)?;
+            Ok(Some(serde_json::from_slice(&text).with_context(doing)?))
         };
         let exact = told("REFAN_EXACT")?;
         let prepared = match told("REFAN_PREPARED")? {
@@ -142,11 +148,10 @@ impl Session {
         }
         if is_over {
             if self.ran.as_mut().is_some_and(|ran| ran.flush().is_err()) {
-                // SAFETY: as below.
+                // SAFETY: as in `fail`.
                 unsafe { libc::_exit(3) }
             }
-            // SAFETY: ends the process without the functions that run at exit, by one of which libFuzzer
-            // takes an exit from within its target for a failure.
+            // SAFETY: as in `fail`.
             unsafe { libc::_exit(0) }
         }
     }

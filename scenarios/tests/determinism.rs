@@ -1,8 +1,6 @@
 //! Same snapshot, same program, same QEMU: the same run, time stamps included. Races that are swept
 //! and findings that are replayed rest on it.
 
-use std::path::Path;
-
 use refan_runner::Prepared;
 use refan_runner::cache::Cache;
 use refan_runner::guest::Guest;
@@ -18,13 +16,11 @@ fn run(prepared: &Prepared, scenario: &Scenario) -> (Vec<Record>, String) {
 
 #[test]
 fn a_restored_machine_repeats_itself_to_the_nanosecond() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let repository = folder.parent().expect("the repository");
     let target = std::env::var("REFAN_TARGET").unwrap_or_else(|_| "fast".to_owned());
     let cache = Cache::open().expect("the cache");
-    let prepared =
-        Prepared::load(&cache, repository, &target).unwrap_or_else(|error| panic!("{error:#}"));
-    for (name, file) in suite::find(folder).expect("scenarios") {
+    let prepared = Prepared::load(&cache, &scenarios::repository(), &target)
+        .unwrap_or_else(|error| panic!("{error:#}"));
+    for (name, file) in suite::find(&scenarios::folder()).expect("scenarios") {
         let scenario = Scenario::read(name, &file).unwrap_or_else(|error| panic!("{error:#}"));
         let first = run(&prepared, &scenario);
         let second = run(&prepared, &scenario);

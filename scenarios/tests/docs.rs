@@ -1,16 +1,13 @@
 //! Commands of the documentation that are quick, run as they stand there on the kernel that was prepared.
 
-use std::path::Path;
 use std::process::Command;
 
-fn repository() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
+use scenarios::repository;
 
 /// Runs a command that a page has, up to the first pipe; returns what it prints.
 fn run(command: &str) -> String {
     let words: Vec<&str> = command.split(' ').collect();
-    let pages = xtask::docs::commands(repository()).expect("the pages");
+    let pages = xtask::docs::commands(&repository()).expect("the pages");
     let is_told = pages.iter().any(|it| it.words == words);
     assert!(is_told, "no page says `{command}` any more");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -183,10 +183,10 @@ fn typed(text: impl Into<Vec<u8>>) -> Input {
 }
 
 fn prepared() -> Prepared {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
     let target = std::env::var("REFAN_TARGET").unwrap_or_else(|_| "fast".to_owned());
     let cache = Cache::open().expect("the cache");
-    Prepared::load(&cache, repository, &target).unwrap_or_else(|error| panic!("{error:#}"))
+    Prepared::load(&cache, &scenarios::repository(), &target)
+        .unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 /// The program, compiled.

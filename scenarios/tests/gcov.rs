@@ -1,15 +1,13 @@
 //! Counting lines, on what `cargo xtask test` prepared last for the kernel target that `REFAN_TARGET`
 //! names (default `fast`), which does not count.
 
-use std::path::Path;
-
 use refan_runner::cache::Cache;
 use refan_runner::suite::Scenario;
 use refan_runner::{Prepared, gcov};
 
 #[test]
 fn a_kernel_that_does_not_count_says_what_to_choose() {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let repository = scenarios::repository();
     let target = std::env::var("REFAN_TARGET").unwrap_or_else(|_| "fast".to_owned());
     let cache = Cache::open().expect("the cache");
     let prepared = Prepared::load(&cache, &repository, &target).expect("a prepared kernel");

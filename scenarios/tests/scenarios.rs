@@ -16,8 +16,7 @@ use refan_runner::{Prepared, Verdict};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let found = match suite::find(folder) {
+    let found = match suite::find(&scenarios::folder()) {
         Ok(found) => found,
         Err(error) => {
             eprintln!("{error:#}");
@@ -74,7 +73,6 @@ fn outcome(name: &str, file: &Path) -> anyhow::Result<refan_runner::Outcome> {
 }
 
 fn prepared() -> anyhow::Result<Prepared> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
     let target = std::env::var("REFAN_TARGET").unwrap_or_else(|_| "fast".to_owned());
-    Prepared::load(&Cache::open()?, repository, &target)
+    Prepared::load(&Cache::open()?, &scenarios::repository(), &target)
 }

@@ -492,6 +492,12 @@ pub struct Fuzz {
     /// Folder of the corpus [default: in the cache, one a target]
     #[arg(long, value_name = "DIR")]
     pub corpus: Option<PathBuf>,
+    /// Share the corpus with campaigns on other machines: a folder, or s3://BUCKET/PREFIX, gs://…, az://…
+    ///
+    /// Entries that others have added are taken as long as the campaign runs; its own, and its findings, go
+    /// there. Keys and endpoints are taken from the environment (AWS_…, GOOGLE_…, AZURE_…).
+    #[arg(long, value_name = "URL|DIR", conflicts_with = "minimize")]
+    pub store: Option<String>,
     /// Do not add the scenarios to the corpus
     #[arg(long)]
     pub no_seeds: bool,

@@ -14,13 +14,13 @@ pub struct Documented {
     pub words: Vec<String>,
 }
 
-/// The pages: README, docs, and the workflows.
+/// The pages: README, docs, the workflows, and what starts campaigns elsewhere.
 ///
 /// # Errors
 /// They cannot be listed.
 pub fn pages(repository: &Path) -> io::Result<Vec<PathBuf>> {
     let mut pages = vec![repository.join("README.md")];
-    for (folder, extension) in [("docs", "md"), (".github/workflows", "yml")] {
+    for (folder, extension) in [("docs", "md"), (".github/workflows", "yml"), ("deploy", "yaml")] {
         for entry in std::fs::read_dir(repository.join(folder))? {
             let path = entry?.path();
             if path.extension().is_some_and(|it| it == extension) {
@@ -40,7 +40,7 @@ pub fn commands(repository: &Path) -> io::Result<Vec<Documented>> {
     let mut all = Vec::new();
     for page in pages(repository)? {
         let text = std::fs::read_to_string(&page)?;
-        let is_workflow = page.extension().is_some_and(|it| it == "yml");
+        let is_workflow = page.extension().is_some_and(|it| it == "yml" || it == "yaml");
         for (number, line) in text.lines().enumerate() {
             for words in in_line(line, is_workflow) {
                 all.push(Documented { page: page.clone(), line: number + 1, words });
@@ -67,7 +67,7 @@ pub fn in_code(line: &str) -> Vec<Vec<String>> {
     while let Some(at) = line[from..].find(CARGO).map(|at| from + at) {
         from = at + CARGO.len();
         let before = line[..at].trim_end();
-        let ends = ["$", "{", ";", "&&", "'", "(", "run:"];
+        let ends = ["$", "{", ";", "&&", "'", "(", "run:", "exec"];
         let starts_here = before.is_empty() || ends.iter().any(|it| before.ends_with(it));
         // What is left out (`…`), and what a shell fills in, is no command to be run.
         let words = words(&line[at..]);

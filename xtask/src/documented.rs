@@ -18,7 +18,10 @@ fn check(words: &[String]) -> Result<(), String> {
     match words.as_slice() {
         ["cargo", "xtask"] => Ok(()),
         ["cargo", "xtask", words @ ..] => check_xtask(words),
-        ["cargo", "nextest", "run", "-p", "scenarios", ..] => Ok(()),
+        ["cargo", "nextest", "run" | "archive", "-p", "scenarios", ..] => Ok(()),
+        ["cargo", "nextest", "run", "--archive-file", ..] => Ok(()),
+        // `harness/store/tests/exchange.rs` runs it.
+        ["cargo", "run", "--release", "-p", "refan-store", "--", "fetch", _, _, _] => Ok(()),
         ["cargo", "fuzz", "run" | "cmin", options @ ..] => {
             let target = options.iter().rfind(|word| word.len() > 4).ok_or("no target")?;
             let file = repository().join(format!("fuzz/fuzz_targets/{target}.rs"));
@@ -29,7 +32,12 @@ fn check(words: &[String]) -> Result<(), String> {
 }
 
 fn check_xtask(words: &[&str]) -> Result<(), String> {
-    let words = words.iter().map(|&word| if word == "$TIME" { "3h" } else { word });
+    let words = words.iter().map(|&word| match word {
+        "$TIME" => "3h",
+        "$SEED" => "1",
+        "$STORE" => "s3://bucket/prefix",
+        word => word,
+    });
     let cli = match Cli::try_parse_from(std::iter::once("xtask").chain(words)) {
         Ok(cli) => cli,
         Err(error) if error.kind() == clap::error::ErrorKind::DisplayHelp => return Ok(()),

@@ -12,6 +12,8 @@ mod ci;
 mod cli;
 mod coverage;
 mod crashes;
+#[cfg(test)]
+mod deployed;
 mod doctor_command;
 #[cfg(test)]
 mod documented;

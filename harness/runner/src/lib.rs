@@ -3,6 +3,7 @@
 pub mod artifact;
 pub mod c_source;
 pub mod cache;
+pub mod corpus;
 pub mod coverage;
 pub mod debug;
 pub mod differential;

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use refan_program::Program;
+use refan_runner::corpus;
 use refan_runner::gcov::{self, Tally};
 use refan_runner::pool;
 use refan_runner::prepared::{COUNTER_NOTES, KERNEL_SOURCES};
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use xtask::kernel::Progress as _;
 
 use crate::exit::{Exit, usage};
-use crate::fuzz::{corpus, source};
+use crate::fuzz::source;
 use crate::prepare::{self, Ready};
 use crate::steps::Steps;
 use crate::{cli, select, site};

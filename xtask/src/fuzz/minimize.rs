@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use refan_program::Program;
+use refan_runner::corpus::{self, Corpus};
 use refan_runner::coverage::Code;
 use refan_runner::fuzz::minimize::{Change, Extent, minimize};
 use xtask::kernel::Progress as _;
 
 use super::COVERED;
-use super::corpus::{self, Corpus};
 use crate::exit::{Exit, usage};
 use crate::report::seconds;
 use crate::steps::Steps;

@@ -4,10 +4,10 @@
 //! own, which libFuzzer reads and writes; the supervisor copies what is whole into the corpus that
 //! stays, and to the other workers, who take it up (libFuzzer's `-reload`).
 
-pub mod corpus;
 mod history;
 mod memory;
 mod minimize;
+mod shared;
 pub mod source;
 mod summary;
 pub mod worker;
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use refan_program::Program;
+use refan_runner::corpus::Corpus;
 use refan_runner::coverage::Code;
 use refan_runner::suite;
 use xtask::kernel::Progress as _;
@@ -27,8 +28,8 @@ use crate::exit::{Exit, usage};
 use crate::prepare::Ready;
 use crate::steps::Steps;
 use crate::{agent, cli, mutants, prepare, select, site};
-use corpus::Corpus;
 use history::History;
+use shared::Shared;
 use source::Source;
 use summary::Summary;
 use worker::{Order, Said, Worker};
@@ -88,6 +89,9 @@ pub fn run(repository: &Path, arguments: &cli::Fuzz) -> Result<Exit> {
     let source = Source::of(repository, &arguments.machine, &ready.prepared, code)?;
     steps.phase("build the fuzz target");
     let target = build(repository)?;
+    if arguments.store.is_some() {
+        steps.phase("take the corpus that is shared");
+    }
     let mut campaign = Campaign::open(repository, arguments, &ready, several.as_ref(), target)?;
     steps.done();
     let several_machine = several.as_ref().map(|several| several.prepared.machine.as_str());
@@ -124,15 +128,21 @@ fn check_covered(repository: &Path, arguments: &cli::Fuzz) -> Result<()> {
 
 /// Builds the fuzz target, without sanitizer coverage of its own: only the kernel steers it.
 pub fn build(repository: &Path) -> Result<PathBuf> {
+    release(repository, "refan-fuzz", "program")
+}
+
+/// Builds a program that only campaigns need.
+fn release(repository: &Path, package: &str, binary: &str) -> Result<PathBuf> {
     let output = Command::new(agent::cargo())
         .current_dir(repository)
-        .args(["build", "--quiet", "--release", "--package", "refan-fuzz", "--bin", "program"])
+        .args(["build", "--quiet", "--release", "--package", package, "--bin", binary])
         .output()
         .with_context(|| format!("cannot run {}", agent::cargo().display()))?;
     if !output.status.success() {
-        bail!("the fuzz target does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("`{binary}` of {package} does not build:\n{said}");
     }
-    Ok(agent::target_folder(repository).join("release/program"))
+    Ok(agent::target_folder(repository).join("release").join(binary))
 }
 
 /// Adds the scenarios to a corpus.
@@ -157,6 +167,8 @@ struct Campaign<'a> {
     corpus: Corpus,
     /// Of each worker its corpus and its folder.
     own: Vec<(Corpus, PathBuf)>,
+    /// If other campaigns share the corpus: the exchange with them.
+    shared: Option<Shared>,
     /// Deleted at the end.
     _scratch: tempfile::TempDir,
 }
@@ -180,6 +192,15 @@ impl<'a> Campaign<'a> {
             .prefix(&prefix)
             .tempdir_in(&beside)
             .with_context(|| format!("cannot make a folder in {}", beside.display()))?;
+        let shared = match &arguments.store {
+            Some(store) => {
+                let shared =
+                    Shared::begin(repository, &shared::location(store)?, &folder, scratch.path())?;
+                corpus.collect(&shared.inbox)?;
+                Some(shared)
+            }
+            None => None,
+        };
         let write = |name: &str, ready: &Ready| {
             let file = scratch.path().join(name);
             let text = serde_json::to_vec(&ready.prepared).context("the machine as JSON")?;
@@ -209,7 +230,17 @@ impl<'a> Campaign<'a> {
             own.push((of_worker, folder));
         }
         let findings = agent::target_folder(repository).join("refan/artifacts");
-        Ok(Self { arguments, target, prepared, several, findings, corpus, own, _scratch: scratch })
+        Ok(Self {
+            arguments,
+            target,
+            prepared,
+            several,
+            findings,
+            corpus,
+            own,
+            shared,
+            _scratch: scratch,
+        })
     }
 
     fn start(
@@ -277,6 +308,9 @@ impl<'a> Campaign<'a> {
                     for found in summary.add(number, *progress) {
                         steps.done();
                         history.finding(begun.elapsed(), &found)?;
+                        if let Some(shared) = &mut self.shared {
+                            shared.finding(&found)?;
+                        }
                         if self.arguments.json {
                             say!("{}", summary::finding_object(&found));
                         } else {
@@ -309,6 +343,9 @@ impl<'a> Campaign<'a> {
             if shared.elapsed() >= PERIOD {
                 shared = Instant::now();
                 self.share()?;
+                for why in self.shared.iter().map(Shared::failures).collect::<Result<Vec<_>>>()? {
+                    why.iter().for_each(|why| steps.note(&format!("tried again later: {why}")));
+                }
                 summary.corpus = self.corpus.names().len();
                 summary.added = summary.corpus - at_first;
                 steps.at(&summary.line());
@@ -330,6 +367,11 @@ impl<'a> Campaign<'a> {
         }
         drop(workers);
         self.share()?;
+        if let Some(shared) = &mut self.shared {
+            steps.phase("write to the store");
+            summary.shared = Some(shared.end().map_err(|error| format!("{error:#}")));
+            self.share()?;
+        }
         summary.corpus = self.corpus.names().len();
         summary.added = summary.corpus - at_first;
         summary.elapsed = begun.elapsed();
@@ -347,19 +389,23 @@ impl<'a> Campaign<'a> {
     /// Brings the corpora together.
     fn share(&mut self) -> Result<()> {
         for from in 0..self.own.len() {
-            for content in self.corpus.collect(&self.own[from].1)? {
-                for (to, (of_worker, _)) in self.own.iter_mut().enumerate() {
-                    if to != from {
-                        of_worker.add(&content)?;
-                    }
-                }
-            }
+            let new = self.corpus.collect(&self.own[from].1)?;
+            self.hand_out(&new, Some(from))?;
         }
-        if let Some((_, _, folder)) = &self.several {
-            for content in self.corpus.collect(folder)? {
-                for (of_worker, _) in &mut self.own {
-                    of_worker.add(&content)?;
-                }
+        let of_several = self.several.as_ref().map(|(_, _, folder)| folder);
+        let of_others = self.shared.as_ref().map(|shared| &shared.inbox);
+        for folder in [of_several, of_others].into_iter().flatten().cloned().collect::<Vec<_>>() {
+            let new = self.corpus.collect(&folder)?;
+            self.hand_out(&new, None)?;
+        }
+        Ok(())
+    }
+
+    /// Gives entries to all workers but the one that they are from.
+    fn hand_out(&mut self, new: &[Vec<u8>], from: Option<usize>) -> Result<()> {
+        for (to, (of_worker, _)) in self.own.iter_mut().enumerate() {
+            if Some(to) != from {
+                new.iter().try_for_each(|content| of_worker.add(content).map(drop))?;
             }
         }
         Ok(())

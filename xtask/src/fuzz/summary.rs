@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use refan_runner::Prepared;
-use refan_runner::fuzz::{Found, Key, Progress, Shares};
+use refan_runner::fuzz::{Exchanged, Found, Key, Progress, Shares};
 use refan_site::campaign::Sample;
 use serde_json::{Value, json};
 
@@ -32,6 +32,8 @@ pub struct Summary {
     pub added: usize,
     /// What the workers and their machines held of the host's memory.
     pub memory: Memory,
+    /// What the exchange with other campaigns came to, if there were any, or why the store does not have all.
+    pub shared: Option<Result<Exchanged, String>>,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -139,6 +141,7 @@ impl Summary {
             "reached": self.reached(), "known": self.known(), "time": shares,
             "memory": self.memory.object(), "functions": source.code.functions(),
             "not_entered": source.code.not_entered(&self.places), "lines": lines,
+            "shared": self.shared,
         }))
     }
 
@@ -175,18 +178,28 @@ impl Summary {
         let lines = source.lines(&self.places, &self.edges)?;
         lines.parts.iter().for_each(|part| say!("  lines        {part}"));
         lines.missing.iter().for_each(|missing| say!("  not covered  {missing}"));
+        match &self.shared {
+            Some(Ok(Exchanged::End { pulled, pushed, findings })) => {
+                say!(
+                    "  shared       {pushed} entries and {findings} findings, got {pulled} entries"
+                );
+            }
+            Some(Err(why)) => say!("  not shared   {why}"),
+            _ => {}
+        }
         if self.lost > 0 {
             say!("  workers      {} ended before their time", self.lost);
         }
         Ok(())
     }
 
-    /// A finding outweighs all; without a program that was judged and coverage there is no verdict.
+    /// A finding outweighs all; without a program that was judged and coverage, or where others do not get what was
+    /// found, there is no verdict.
     pub fn exit(&self) -> Exit {
         let judged = self.sum(|it| it.runs.saturating_sub(it.unjudged));
         if !self.findings.is_empty() {
             Exit::Broken
-        } else if judged == 0 || self.edges.is_empty() {
+        } else if judged == 0 || self.edges.is_empty() || matches!(self.shared, Some(Err(_))) {
             Exit::NoVerdict
         } else {
             Exit::Held
@@ -266,5 +279,9 @@ mod tests {
         assert_eq!(exit(progress(5, 5, &[1])), Exit::NoVerdict);
         assert_eq!(exit(progress(5, 0, &[])), Exit::NoVerdict);
         assert_eq!(exit(progress(0, 0, &[])), Exit::NoVerdict);
+        let mut unshared = Summary::default();
+        unshared.add(0, progress(5, 0, &[1]));
+        unshared.shared = Some(Err("no answer".to_owned()));
+        assert_eq!(unshared.exit(), Exit::NoVerdict);
     }
 }

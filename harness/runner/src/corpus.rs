@@ -66,15 +66,9 @@ impl Corpus {
     pub fn collect(&mut self, from: &Path) -> Result<Vec<Vec<u8>>> {
         let mut new = Vec::new();
         for found in names(from)?.difference(&self.names.clone()) {
-            let path = from.join(found);
-            let content = match fs::read(&path) {
-                Ok(content) => content,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => {
-                    return Err(error).with_context(|| format!("cannot read {}", path.display()));
-                }
-            };
-            if name(&content) == *found && self.add(&content)? {
+            if let Some(content) = whole(from, found)?
+                && self.add(&content)?
+            {
                 new.push(content);
             }
         }
@@ -107,6 +101,16 @@ impl Corpus {
     }
 }
 
+/// An entry of a folder that another process writes to; none if it is not whole, or gone by now.
+pub fn whole(folder: &Path, entry: &str) -> Result<Option<Vec<u8>>> {
+    let path = folder.join(entry);
+    match fs::read(&path) {
+        Ok(content) => Ok(Some(content).filter(|content| name(content) == entry)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
 /// The entries of a corpus that is there, each with its name.
 pub fn entries(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     let entry = |name: String| read(folder, &name).map(|content| (name, content));
@@ -123,16 +127,20 @@ pub fn name(content: &[u8]) -> String {
     Sha1::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whether a file may be called so that is an entry.
+pub fn is_name(name: &str) -> bool {
+    name.len() == 40 && name.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 /// Files of a folder that have the name of an entry.
-fn names(folder: &Path) -> Result<BTreeSet<String>> {
-    let is_name = |name: &String| name.len() == 40 && name.bytes().all(|b| b.is_ascii_hexdigit());
+pub fn names(folder: &Path) -> Result<BTreeSet<String>> {
     let listed = fs::read_dir(folder).and_then(|entries| {
         entries
             .map(|entry| Ok(entry?.file_name().into_string().ok()))
             .collect::<Result<Vec<_>, _>>()
     });
     let listed = listed.with_context(|| format!("cannot list {}", folder.display()))?;
-    Ok(listed.into_iter().flatten().filter(is_name).collect())
+    Ok(listed.into_iter().flatten().filter(|name| is_name(name)).collect())
 }
 
 #[cfg(test)]
