@@ -379,7 +379,7 @@ pub(crate) fn can_go_on(state: &State, cx: &Context<'_>, task: Task) -> bool {
             let group = state.group(reading.group);
             // Woken, it looks at its file's flags anew.
             let gives_up = state.files.get(&reading.file).is_some_and(OpenFile::is_nonblocking)
-                && cx.peek(call.step).is_some_and(|back| back.value == -i64::from(Errno::EAGAIN.0));
+                && cx.peek(call.step).is_some_and(|back| back.is(Errno::EAGAIN));
             gives_up || !group.unread.is_empty() || (group.restartable && group.down)
         }
         // Marks of the group may be pinned or not, so the close may sleep or not (S1).

@@ -4,7 +4,7 @@ use refan_program::{Call, Rule, Task};
 
 use crate::context::Context;
 use crate::observe::End;
-use crate::rules::{A1, K1, K4, MAINLINE, Q4, R6, S1};
+use crate::rules::{A1, K1, K4, MAINLINE, Q4, Q6, R6, S1, X3};
 use crate::state::{At, Closed, FileKind, Life, State};
 use crate::violation::{mask_text, returned};
 use crate::{Seen, Stop, Violation};
@@ -91,24 +91,27 @@ fn why_asleep(state: &State, cx: &Context<'_>, task: Task) -> (Rule, String) {
     let Some(call) = &state.task(task).call else { return (A1, String::new()) };
     match &call.at {
         At::Asking { event, walk, .. } => {
-            let signaled = cx.program.steps.get(cx.step).is_some_and(
-                |step| matches!(step.call, Call::Signal { task: to, .. } if to == task),
-            );
-            let rule = if signaled { K1 } else { state.rule_of_wait(*event) };
+            let rule = match cx.program.steps.get(cx.step).map(|step| &step.call) {
+                Some(Call::Signal { task: to, .. }) if *to == task => K1,
+                // An answer to another event ends it.
+                Some(Call::Write { .. }) if state.is_pending(*event) => Q6,
+                _ => state.rule_of_wait(*event),
+            };
             let what = mask_text(walk.mask);
             (rule, format!(": nobody has answered its {what} on {}", walk.path))
         }
         At::Reading(reading) => {
-            let restartable = state
-                .files
-                .get(&reading.file)
-                .is_some_and(|file| matches!(file.kind, FileKind::Queue(_)));
+            let file = state.files.get(&reading.file);
+            let restartable = file.is_some_and(|file| matches!(file.kind, FileKind::Queue(_)));
+            // Nobody but the reader keeps the queue file.
+            let alone = file.is_some_and(|file| file.refs == 1);
             let events = matches!(
                 cx.peek(call.step).map(|back| &back.data),
                 Some(Seen::Events(events)) if !events.is_empty()
             );
             let rule = match (restartable, events) {
                 (false, _) => MAINLINE,
+                (true, _) if alone => X3,
                 (true, true) => R6,
                 (true, false) => Q4,
             };

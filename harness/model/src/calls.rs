@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 
 use refan_abi::{
-    AuditRule, Errno, FdFlags, InitFlags, METADATA_LEN, OpenFlags, PollFlags, RESPONSE_LEN,
-    Response,
+    AuditRule, Errno, FdFlags, InitFlags, OpenFlags, PollFlags, RESPONSE_LEN, Response,
 };
 use refan_program::{Bind, Call, Fd, PathKind, Rule, Sysctl, Task};
 
 use crate::access::{DIRECT, Direction, contradicts_itself};
 use crate::context::Context;
 use crate::group::{Class, Init};
+use crate::latest::Latest;
 use crate::lookup;
 use crate::rules::{
-    A1, C1, C2, C4, C5, C6, I1, K3, MAINLINE, Q1, Q2, Q3, Q5, Q6, Q10, R3, R4, S1, S2,
+    A1, C1, C2, C4, C5, C6, F2, I1, I3, K3, M1, MAINLINE, Q1, Q2, Q3, Q5, Q6, R3, R4, S1, S2,
 };
 use crate::state::{
     Answer, At, Buffer, Closed, FileKind, FileNo, GroupNo, Life, Next, Reading, Running, State,
@@ -114,6 +114,10 @@ impl State {
                 let group = number(group);
                 let path = lookup::marked(*path, *flags);
                 let (rule, allowed) = self.mark(task, group, *flags, *mask, path);
+                // A limit that is not reached is one of those that refuse nothing.
+                let refused =
+                    rule == M1 && cx.peek_of(self, task).is_some_and(|back| back.is(Errno::ENOSPC));
+                let rule = if refused { F2 } else { rule };
                 self.finish(cx, task, rule, &allowed)
             }
             Call::OpenQueue { control } => self.open_queue(cx, task, number(control), Q2),
@@ -372,7 +376,12 @@ impl State {
         };
         let allowed: Vec<Allowed> = [Allowed::Fd].into_iter().chain(errors).collect();
         // A success or failure that is not allowed breaks I1, or I3 where limits decide.
-        let refusal = if group.restartable { I1 } else { rule };
+        let full = cx.peek_of(self, task).is_some_and(|back| back.is(Errno::EMFILE));
+        let refusal = match group.restartable {
+            true if full => I3,
+            true => I1,
+            false => rule,
+        };
         let back = cx.returns(self, task, refusal, &allowed)?;
         let audits = flags.contains(InitFlags::ENABLE_AUDIT);
         if let Some(errno) = Errno::from_return(back.value) {
@@ -638,7 +647,9 @@ impl State {
         let canceled = self.events.get(&of.pending[at].event).is_some_and(|event| event.canceled);
         let rule = if canceled && of.restartable { K3 } else { rule };
         cx.returns(self, task, rule, &[written])?;
-        let event = self.group_mut(group).pending.remove(at).event;
+        let of = self.group_mut(group);
+        of.answers = Latest::by(R3);
+        let event = of.pending.remove(at).event;
         let answer = match decision {
             Response::ALLOW => Answer::allow(rule),
             _ => Answer::deny(errno.unwrap_or(Errno::EPERM), rule),
@@ -889,12 +900,12 @@ impl State {
             },
             Some(FileKind::Queue(group) | FileKind::Classic(group)) => {
                 let of = self.group(*group);
-                let seen = cx.peek_of(self, task).map(|back| back.value);
+                let bytes = self.unread_bytes(*group) as i64;
+                let lacks = cx.peek_of(self, task).is_some_and(|back| back.value < bytes);
                 let rule = match (of.restartable, of.down) {
                     (false, _) => MAINLINE,
                     (true, true) => S2,
-                    // All the events, without what stands behind their metadata.
-                    (true, false) if seen == Some((of.unread.len() * METADATA_LEN) as i64) => Q10,
+                    (true, false) if lacks => self.rule_of_lack(*group, Q5),
                     (true, false) => self.rule_of_queue(*group, Q5),
                 };
                 if of.hears_of_others {

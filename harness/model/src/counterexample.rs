@@ -87,9 +87,10 @@ impl Model<'_> {
             count(|call| matches!(call, Call::Close { .. } | Call::Exit | Call::Kill { .. })) > 0;
         let opens = count(|call| matches!(call, Call::OpenQueue { .. }));
         let writes = count(|call| matches!(call, Call::Write { .. }));
+        let readers = count(|call| matches!(call, Call::Read { .. }));
         let last = back.and_then(|back| self.program.steps.get(back.step));
         let reads = matches!(last.map(|step| step.call.innermost()), Some(Call::Read { .. }));
-        let again = back.is_some_and(|back| back.value == -i64::from(Errno::EAGAIN.0));
+        let again = back.is_some_and(|back| back.is(Errno::EAGAIN));
         if rule == Q2 && opens > 1 {
             X1
         } else if [S1, S2].contains(&rule) {
@@ -101,6 +102,9 @@ impl Model<'_> {
             && !again
         {
             X3
+        } else if reads && readers > 1 && rule == R6 {
+            // Two reads take one event: a take is one action.
+            X4
         } else if releases && writes > 0 && [Q6, R1, R3, R4, R6].contains(&rule) {
             X2
         } else {

@@ -58,6 +58,10 @@ pub(crate) struct Group {
     pub gone: bool,
     /// What a wrong answer about the queue breaks.
     pub latest: Latest,
+    /// The rule that keeps away what was answered in the life of the queue file, if anything was.
+    pub answers: Latest,
+    /// The rule by which the marks last came to ask for what the next access is.
+    pub marked: Latest,
 }
 
 /// An entry of the queue.
@@ -204,6 +208,8 @@ impl State {
             down: false,
             gone: false,
             latest: Latest::default(),
+            answers: Latest::default(),
+            marked: Latest::default(),
         };
         let rule = if restartable { CONTROL_FLAGS } else { rule };
         Init::Made(rule, Box::new(group), errors)
@@ -382,6 +388,7 @@ impl State {
         restarted.sort_unstable();
         let group = self.group_mut(group);
         group.queue = None;
+        group.answers = Latest::default();
         group.unordered = false;
         group.unread.splice(0..0, restarted.into_iter().map(|(_, event)| Unread::Event(event)));
     }
@@ -457,21 +464,29 @@ impl State {
         if of.limit.is_some_and(|limit| others < limit as usize) { R7 } else { Q9 }
     }
 
+    /// Whether the event is pending in a restartable group.
+    pub(crate) fn is_pending(&self, number: EventNo) -> bool {
+        let pending = |group: &Group| group.pending.iter().any(|one| one.event == number);
+        self.groups.iter().any(|group| group.restartable && pending(group))
+    }
+
     /// The rule that keeps an accessor waiting for this event.
     pub(crate) fn rule_of_wait(&self, number: EventNo) -> Rule {
         let Some(event) = self.events.get(&number) else { return crate::rules::A1 };
         let group = self.group(event.group);
+        // One without a limit of its own is where others would be at theirs.
+        let limit = group.limit.or(self.limits.queued_events);
         if !group.restartable {
             MAINLINE
         } else if event.restarted {
             self.task(number.0).call.as_ref().map_or(R1, |call| call.rule)
-        } else if group.queue.is_none() {
-            crate::rules::R5
-        } else if group.limit.is_some_and(|limit| group.unread.len() >= limit as usize) {
+        } else if limit.is_some_and(|limit| group.unread.len() >= limit as usize) {
             Q9
+        } else if group.queue.is_none() {
+            event.marked.or(crate::rules::R5)
         } else if group.unread.contains(&Unread::Event(number)) {
             // Nobody has read it: nothing shows that there is one.
-            crate::rules::A1
+            event.marked.or(crate::rules::A1)
         } else {
             crate::rules::R6
         }

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use refan_program::Rule;
 
 use crate::group::Group;
-use crate::rules::{A3, K3, R1, R7, R8};
+use crate::rules::{A3, K2, K3, R1, R7, R8};
 use crate::state::{At, GroupNo, State};
 
 /// The rule, until the queue was seen to be as it should. It is for words only: states that differ
@@ -61,6 +61,15 @@ impl State {
         }
     }
 
+    /// The same of one that holds less than it should: a rule by which events go away has no part in it.
+    pub(crate) fn rule_of_lack(&self, group: GroupNo, general: Rule) -> Rule {
+        match self.rule_of_queue(group, general) {
+            K2 | K3 if self.any_restarted(group) => R1,
+            K2 | K3 => general,
+            rule => rule,
+        }
+    }
+
     /// Whether an access waits that asks groups of several classes, and this one of them.
     fn has_a_turn(&self, group: GroupNo) -> bool {
         let calls = self.tasks.iter().filter_map(|task| task.call.as_ref());
@@ -79,7 +88,7 @@ impl State {
 
     /// The queue of the group is about to be released, by an exit or not: the rule of what its
     /// queue holds afterwards. Some of the events may stay away (K3), there may be more than the
-    /// limit (R7), and who had the queue may have died (R8).
+    /// limit (R7), all may have been answered (R3), and who had the queue may have died (R8).
     pub(crate) fn rule_of_restart(&self, group: GroupNo, by_exit: bool) -> Rule {
         let of = self.group(group);
         let canceled = |event| self.events.get(event).is_some_and(|event| event.canceled);
@@ -88,10 +97,9 @@ impl State {
             K3
         } else if of.limit.is_some_and(|limit| length > limit as usize) {
             R7
-        } else if by_exit {
-            R8
         } else {
-            R1
+            let restarts = if by_exit { R8 } else { R1 };
+            if length == 0 { of.answers.or(restarts) } else { restarts }
         }
     }
 }

@@ -6,6 +6,7 @@ use refan_abi::{Errno, EventMask, InitFlags, MarkFlags};
 use refan_program::{Inode, Mount, Path, PathKind, Rule, Task};
 
 use crate::group::Class;
+use crate::latest::Latest;
 use crate::rules::{C3, M1, M2, M3, M4, MAINLINE};
 use crate::state::{FileKind, FileSystem, GroupNo, Lingering, State};
 use crate::violation::Allowed;
@@ -296,6 +297,7 @@ impl State {
             let rule = if of.restartable { M3 } else { MAINLINE };
             let kind = std::mem::discriminant(&on);
             self.remove_marks(group, |mark| std::mem::discriminant(&mark.on) == kind);
+            self.group_mut(group).marked = Latest::by(M3);
             return (rule, vec![Allowed::Value(0)]);
         }
         let is_dir = path.kind == PathKind::Dir;
@@ -452,12 +454,15 @@ impl State {
     /// `by_path` says whether the kernel knows the mount.
     pub(crate) fn modified(&mut self, path: Path, by_path: bool) {
         let with_parent = self.wanted_of_children(path, true).contains(EventMask::MODIFY);
-        for mark in self.groups.iter_mut().flat_map(|group| &mut group.marks) {
-            let is_mount = matches!(mark.on, On::Mount(_));
-            let heard = heard(mark.on, path, with_parent)
-                .filter(|heard| mark.is_on_walk(*heard) && (by_path || !is_mount));
-            if heard.is_some() && !mark.survives_modify {
-                mark.ignored = EventMask::empty();
+        for group in &mut self.groups {
+            for mark in &mut group.marks {
+                let is_mount = matches!(mark.on, On::Mount(_));
+                let heard = heard(mark.on, path, with_parent)
+                    .filter(|heard| mark.is_on_walk(*heard) && (by_path || !is_mount));
+                if heard.is_some() && !mark.survives_modify && !mark.ignored.is_empty() {
+                    mark.ignored = EventMask::empty();
+                    group.marked = Latest::by(M4);
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use refan_abi::Event;
+use refan_abi::{Errno, Event};
 use refan_program::{Inode, Task};
 
 /// Everything that happened from the start of a step or block until nothing ran any more.
@@ -60,6 +60,13 @@ pub struct Return {
     pub value: i64,
     /// What it wrote to the caller's memory.
     pub data: Seen,
+}
+
+impl Return {
+    /// Whether the call failed with this error.
+    pub(crate) fn is(&self, errno: Errno) -> bool {
+        self.value == -i64::from(errno.0)
+    }
 }
 
 /// What a call wrote to the caller's memory.

@@ -124,7 +124,14 @@ impl State {
                 return Ok(());
             }
             Taken::TooBig if reading.events == 0 => {
-                self.group_mut(group).unordered = false;
+                let of = self.group_mut(group);
+                of.unordered = false;
+                if of.restartable {
+                    of.decided_by(Q4);
+                }
+                // What fits all the same is shorter than it should be.
+                let fits = cx.peek_of(self, task).is_some_and(|back| back.value > 0);
+                let rule = if fits && rule == Q4 { Q10 } else { rule };
                 return self.finish(cx, task, rule, &[Allowed::Errno(Errno::EINVAL)]);
             }
             Taken::NoFd if reading.events == 0 => {
@@ -218,9 +225,7 @@ impl State {
         let group = reading.group;
         // A fault further on is all that the read returns. What it has delivered before got the
         // lowest numbers that were free, as the kernel gives them out.
-        let faults = |back: &&Return| {
-            reading.good < reading.room && back.value == -i64::from(Errno::EFAULT.0)
-        };
+        let faults = |back: &&Return| reading.good < reading.room && back.is(Errno::EFAULT);
         let back = cx.peek_of(self, task).filter(|back| !faults(back));
         let fd = match back {
             Some(back) => match self.accept(cx, &reading, &due, back) {
@@ -449,9 +454,15 @@ impl State {
         let events = events_of(back);
         let allowed = || self.due_text(cx, due);
         if back.value <= 0 || events.is_empty() {
-            let lost = back.value == -i64::from(Errno::EAGAIN.0) && restartable;
+            let lost = back.is(Errno::EAGAIN) && restartable;
             let loser = self.loser(group, due);
-            let rule = if lost { self.rule_of_queue(group, loser) } else { general };
+            let has_no_pidfd = due.fd == DueFd::New && matches!(due.pidfd, Some(DueFd::Number(_)));
+            let rule = match restartable {
+                true if lost => self.rule_of_lack(group, loser),
+                // The event is refused for want of its pidfd.
+                true if has_no_pidfd => R9,
+                _ => general,
+            };
             return Err(cx.broken(rule, allowed(), returned(back.value)));
         }
         let observed =
@@ -461,8 +472,10 @@ impl State {
         };
         if let Some((rule, what)) = self.differs(due, seen) {
             let later = self.group(group).unread.iter().any(|entry| self.is_entry(*entry, seen));
+            let of_overflow = due.path.is_none() || seen.event.mask == EventMask::Q_OVERFLOW;
             let rule = match (restartable, later) {
                 (false, _) => MAINLINE,
+                (true, true) if of_overflow => Q9,
                 (true, true) if due.restarted || self.any_restarted(group) => R2,
                 (true, true) => Q4,
                 (true, false) if self.is_taken(group, seen) => R6,
@@ -557,7 +570,10 @@ impl State {
             self.foresee(cx, task, bytes as i64, Seen::Events(read));
         }
         let rule = match due.iter().find(|one| one.restarted).or(due.first()) {
-            Some(one) if self.group(reading.group).restartable => self.loser(reading.group, one),
+            Some(one) if self.group(reading.group).restartable => {
+                // Where an event is unread, a read that sleeps is wrong whatever has become of it.
+                Some(self.loser(reading.group, one)).filter(|rule| *rule != R6).unwrap_or(Q4)
+            }
             _ => MAINLINE,
         };
         let allowed: Vec<String> = due.iter().map(|one| self.due_text(cx, one)).collect();
@@ -712,7 +728,7 @@ impl State {
     }
 
     /// Whether an event that is unread was so before.
-    fn any_restarted(&self, group: GroupNo) -> bool {
+    pub(crate) fn any_restarted(&self, group: GroupNo) -> bool {
         self.group(group).unread.iter().any(|entry| match entry {
             Unread::Overflow => false,
             Unread::Event(number) => self.events.get(number).is_some_and(|event| event.restarted),

@@ -113,6 +113,8 @@ pub(crate) struct Event {
     pub answer: Option<Answer>,
     /// Its accessor was killed while it was in transit or pending.
     pub canceled: bool,
+    /// The rule by which the marks ask for it, where that was decided last.
+    pub marked: Latest,
 }
 
 /// How an event was answered, and the rule by which.

@@ -13,7 +13,7 @@ use crate::access::Then;
 use crate::context::Context;
 use crate::group::Class;
 use crate::mark::{Mark, On, heard};
-use crate::rules::{F1, MAINLINE, S1};
+use crate::rules::{F1, M4, MAINLINE, S1};
 use crate::state::{At, Event, EventNo, GroupNo, Next, State, Walk};
 
 impl State {
@@ -67,6 +67,9 @@ impl State {
         loop {
             let floor = walk.passed.iter().map(|group| self.group(*group).class).min();
             let Some(group) = self.next_group(cx, &walk, floor) else {
+                if self.is_ignored(&walk) {
+                    self.set_rule(task, M4);
+                }
                 return self.goes_on(cx, task, Next::After { then, refusal: None });
             };
             walk.passed.insert(group);
@@ -107,6 +110,7 @@ impl State {
             restarted: false,
             answer: None,
             canceled: false,
+            marked: std::mem::take(&mut self.group_mut(group).marked),
         };
         let number = EventNo(task);
         let full = self.rule_of_full_queue(group);
@@ -147,8 +151,29 @@ impl State {
         Some(same[cx.choose(same.len())])
     }
 
+    /// Whether a restartable group would hear of the access but for its ignore masks.
+    fn is_ignored(&self, walk: &Walk) -> bool {
+        let numbers = (0..self.groups.len()).map(GroupNo);
+        let mut left = numbers.filter(|group| !walk.passed.contains(group));
+        left.any(|group| {
+            let of = self.group(group);
+            of.restartable && !of.down && self.asked_of(group, walk, |_| true).0.contains(walk.mask)
+        })
+    }
+
     /// Whether the group wants to hear of the access by those marks.
     pub(crate) fn wants(&self, group: GroupNo, walk: &Walk, which: impl Fn(&Mark) -> bool) -> bool {
+        let (asks, ignores) = self.asked_of(group, walk, which);
+        (asks - ignores).contains(walk.mask)
+    }
+
+    /// What those marks of the group ask for where the access is, and what they ignore there.
+    fn asked_of(
+        &self,
+        group: GroupNo,
+        walk: &Walk,
+        which: impl Fn(&Mark) -> bool,
+    ) -> (EventMask, EventMask) {
         let is_dir = walk.path.kind == PathKind::Dir;
         let mut asks = EventMask::empty();
         let mut ignores = EventMask::empty();
@@ -159,7 +184,7 @@ impl State {
                 ignores |= mark.ignores(is_dir, heard);
             }
         }
-        (asks - ignores).contains(walk.mask)
+        (asks, ignores)
     }
 
     fn may_be_missed(&self, walk: &Walk, group: GroupNo, floor: Option<Class>) -> bool {

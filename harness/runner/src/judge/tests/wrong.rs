@@ -193,6 +193,22 @@ q = open_queue(c)
 file = open(ext0, O_RDONLY)
 a = spawn pread(file, 16)
 ";
-    last(&format!("{pre_access}fionread(q)\n"), 24, "Q10");
+    last(&format!("{pre_access}fionread(q)\n"), 24, "Q5");
     last(&format!("{pre_access}fionread(q)\n"), 0, "Q5");
+}
+
+#[test]
+fn limits_that_are_not_reached() {
+    last_errno("fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\n", "EMFILE", "I3");
+    last_errno(&format!("{GROUP}fanotify_mark(c, ADD, OPEN_PERM, f0)\n"), "ENOSPC", "F2");
+}
+
+#[test]
+fn what_became_of_the_queue() {
+    let reopened = "close(q)\nq2 = open_queue(c)\nfionread(q2)\n";
+    last(&format!("{WATCH}e = read(q)\nwrite(q, e, ALLOW)\n{reopened}"), 24, "R3");
+    let two = format!("{WATCH}b = spawn open(f0, O_RDONLY)\nread(q)\nclose(q)\nkill(a)\n");
+    last(&format!("{two}q2 = open_queue(c)\nfionread(q2)\n"), 0, "R1");
+    last(&format!("{two}q2 = open_queue(c)\nfionread(q2)\n"), 48, "K2");
+    last(&format!("{WATCH}read(q, 23)\nfionread(q)\n"), 0, "Q4");
 }
