@@ -103,8 +103,7 @@ fn why_asleep(state: &State, cx: &Context<'_>, task: Task) -> (Rule, String) {
         At::Reading(reading) => {
             let file = state.files.get(&reading.file);
             let restartable = file.is_some_and(|file| matches!(file.kind, FileKind::Queue(_)));
-            // Nobody but the reader keeps the queue file.
-            let alone = file.is_some_and(|file| file.refs == 1);
+            let alone = state.is_kept_by_call(task, reading.file);
             let events = matches!(
                 cx.peek(call.step).map(|back| &back.data),
                 Some(Seen::Events(events)) if !events.is_empty()

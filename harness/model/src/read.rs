@@ -7,9 +7,10 @@ use refan_program::{Bind, Path, Rule, Task};
 use crate::access::is_writing;
 use crate::context::Context;
 use crate::group::Unread;
-use crate::rules::{A1, F1, F2, MAINLINE, Q4, Q7, Q8, Q9, Q10, R1, R2, R6, R9, S1, S2};
+use crate::rules::{A1, F1, F2, MAINLINE, Q4, Q7, Q8, Q9, Q10, R1, R2, R6, R9, S1, S2, X3};
 use crate::state::{
-    Answer, At, Buffer, EventNo, FileKind, FileNo, GroupNo, Next, Raises, Reading, State, Transit,
+    Answer, At, Buffer, EventNo, FileKind, FileNo, GroupNo, Life, Next, Raises, Reading, State,
+    Transit,
 };
 use crate::violation::{Allowed, mask_text, returned};
 use crate::{Object, Return, Seen, SeenEvent, Stop};
@@ -208,7 +209,7 @@ impl State {
         };
         let mut earlier = Reading { events: 0, ..transit.reading.clone() };
         for (due, fd, pidfd) in std::mem::take(&mut transit.reading.unseen) {
-            let number = self.accept(cx, &earlier, &due, back)?;
+            let number = self.accept(cx, task, &earlier, &due, back)?;
             let seen = events_of(back).get(earlier.events as usize).and_then(pidfd_of);
             if (number, seen) != (fd, pidfd) {
                 let allowed = format!("{} as fd {fd}", self.due_text(cx, &due));
@@ -228,7 +229,7 @@ impl State {
         let faults = |back: &&Return| reading.good < reading.room && back.is(Errno::EFAULT);
         let back = cx.peek_of(self, task).filter(|back| !faults(back));
         let fd = match back {
-            Some(back) => match self.accept(cx, &reading, &due, back) {
+            Some(back) => match self.accept(cx, task, &reading, &due, back) {
                 Ok(fd) => fd,
                 Err(stop) => {
                     // The way goes this far.
@@ -444,6 +445,7 @@ impl State {
     fn accept(
         &self,
         cx: &Context<'_>,
+        task: Task,
         reading: &Reading,
         due: &Due,
         back: &Return,
@@ -478,7 +480,10 @@ impl State {
                 (true, true) if of_overflow => Q9,
                 (true, true) if due.restarted || self.any_restarted(group) => R2,
                 (true, true) => Q4,
-                (true, false) if self.is_taken(group, seen) => R6,
+                (true, false) if self.is_taken(group, seen) => {
+                    // Somebody else's close may have made it unread.
+                    if self.is_kept_by_call(task, reading.file) { X3 } else { R6 }
+                }
                 // An event that should not be there at all.
                 (true, false) if !due.restarted && [A1, R9].contains(&rule) => {
                     self.rule_of_queue(group, rule)
@@ -716,6 +721,12 @@ impl State {
                     && (seen.event.fd < 0 || seen.object == Object::File(event.path.inode()))
             }),
         }
+    }
+
+    /// Whether nothing keeps the file but the call that the task was made for.
+    pub(crate) fn is_kept_by_call(&self, task: Task, file: FileNo) -> bool {
+        let of = self.task(task);
+        of.life == Life::OneCall && self.files.get(&file).is_some_and(|file| file.refs == 1)
     }
 
     /// Whether the seen event was read before and nobody has answered it.
