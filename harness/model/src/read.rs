@@ -480,7 +480,7 @@ impl State {
                 (true, true) if of_overflow => Q9,
                 (true, true) if due.restarted || self.any_restarted(group) => R2,
                 (true, true) => Q4,
-                (true, false) if self.is_taken(group, seen) => {
+                (true, false) if seen.event.pid != due.pid && self.is_taken(group, seen) => {
                     // Somebody else's close may have made it unread.
                     if self.is_kept_by_call(task, reading.file) { X3 } else { R6 }
                 }
