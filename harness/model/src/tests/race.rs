@@ -226,7 +226,7 @@ par {
     both().ended("s", true).quiet(&["r", "a"]).holds();
     // It had died before.
     let gone = tape().ended("s", true).enter(7).enter(6);
-    gone.quiet(&["r", "a"]).breaks("R6", 5);
+    gone.quiet(&["r", "a"]).breaks("Q4", 5);
 }
 
 /// R8, Q2: a daemon that is killed lets go of its queue some time before it is reaped.

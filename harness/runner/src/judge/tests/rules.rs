@@ -101,7 +101,7 @@ open(f0, O_RDONLY)
     let event = |by| Read { mask: "OPEN_PERM", path: "f0", by: Some(by), fd: 3, info: Vec::new() };
     // The reader's exit does not release the queue, which main has open.
     tape().also_event(3, event(0)).holds();
-    tape().breaks("R6", 5);
+    tape().breaks("Q4", 5);
     tape().also_event(3, event(1)).breaks("R9", 5);
     tape().also(3, -4).breaks("Q4", 5);
 }

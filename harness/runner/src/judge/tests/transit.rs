@@ -72,5 +72,5 @@ page_in(d)
     let tape = || Tape::of(begin).ret(0).ret(0).ret(1).blocks().ret(0);
     tape().blocks().ret(0).also_event(5, event).holds();
     tape().event("OPEN_PERM", "f0", 1, 2).breaks("Q4", 6);
-    tape().blocks().ret(0).breaks("R6", 7);
+    tape().blocks().ret(0).breaks("Q4", 7);
 }
