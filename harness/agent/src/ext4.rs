@@ -10,6 +10,12 @@ use rustix::mount::MountFlags;
 static IMAGE: &[u8] = include_bytes!("ext4.img");
 const RAM_DISK: &str = "/dev/ram0";
 
+/// Whether the kernel has the disk and can mount it.
+pub fn available() -> bool {
+    let kinds = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    Path::new(RAM_DISK).exists() && kinds.lines().any(|kind| kind.trim() == "ext4")
+}
+
 /// Puts the image on the RAM disk and mounts it.
 pub fn mount(at: &str) -> Result<()> {
     // The device's node is there only with CONFIG_BLK_DEV_RAM; nothing else may be made instead.

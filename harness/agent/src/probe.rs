@@ -10,7 +10,7 @@ use refan_wire::Record;
 
 use crate::paging::Pager;
 use crate::sys::{self, sys};
-use crate::{executor, faults, init, sockets};
+use crate::{executor, ext4, faults, init, sockets};
 
 /// Answers [`refan_wire::Job::Probe`].
 pub fn probe(api: ApiValues) -> Record {
@@ -41,6 +41,7 @@ fn has(facility: Facility) -> bool {
         Facility::FaultInjection => faults::available(),
         Facility::Watchdog => Path::new("/proc/sys/fs/fanotify/watchdog_timeout").exists(),
         Facility::MissingPages => Pager::open().is_ok(),
+        Facility::Ext4 => ext4::available(),
     }
 }
 

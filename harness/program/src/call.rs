@@ -58,16 +58,19 @@ pub enum Facility {
     Watchdog,
     /// Pages that are missing until they are let in: `CONFIG_USERFAULTFD`.
     MissingPages,
+    /// The ext4, which is on a RAM disk: `CONFIG_EXT4_FS` and `CONFIG_BLK_DEV_RAM`.
+    Ext4,
 }
 
 impl Facility {
     /// Every facility.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::CompatCalls,
         Self::Sockets,
         Self::FaultInjection,
         Self::Watchdog,
         Self::MissingPages,
+        Self::Ext4,
     ];
 
     /// What it is called.
@@ -78,6 +81,7 @@ impl Facility {
             Self::FaultInjection => "fault injection",
             Self::Watchdog => "a watchdog of permission events",
             Self::MissingPages => "userfaultfd",
+            Self::Ext4 => "an ext4 on a RAM disk",
         }
     }
 }
@@ -639,7 +643,7 @@ impl Call {
         }
     }
 
-    /// What it needs that not every kernel has.
+    /// What it needs that not every kernel has, beside what its files need.
     pub fn needs(&self) -> Option<Facility> {
         match self.innermost() {
             Self::OpenQueue32 { .. } => Some(Facility::CompatCalls),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{Call, Expect, Facility, Rule};
+use crate::{Call, Expect, Facility, Mount, Path, Rule};
 
 /// A program: what is run, judged, stored and shrunk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -188,9 +188,13 @@ impl Program {
 
     /// What it needs of the kernel that not every kernel has, each once.
     pub fn needs(&self) -> impl Iterator<Item = Facility> {
-        Facility::ALL
-            .into_iter()
-            .filter(|one| self.steps.iter().any(|step| step.call.needs() == Some(*one)))
+        let on_ext4 = |path: Path| path.mount() == Mount::Ext4;
+        let needs = move |call: &Call, facility| match facility {
+            Facility::Ext4 => call.path().is_some_and(on_ext4),
+            _ => call.needs() == Some(facility),
+        };
+        let any = move |one: &Facility| self.steps.iter().any(|step| needs(&step.call, *one));
+        Facility::ALL.into_iter().filter(any)
     }
 
     /// Whether a group of this program asks for the feature under test.
@@ -202,6 +206,14 @@ impl Program {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_need_their_file_system() {
+        let needs = |text| crate::parse(text).expect("a program").needs().collect::<Vec<_>>();
+        assert_eq!(needs("open(f0, O_RDONLY)\n"), []);
+        assert_eq!(needs("a = spawn open(ext0, O_RDONLY)\n"), [Facility::Ext4]);
+        assert_eq!(needs("socket()\nopen(ext0, O_RDONLY)\n"), [Facility::Sockets, Facility::Ext4]);
+    }
 
     #[test]
     fn a_block_is_its_neighbours_of_the_same_number() {

@@ -63,6 +63,10 @@ fanotify_init(CLASS_NOTIF | RESTARTABLE, O_RDONLY) -> EINVAL
 ";
     let tape = super::Tape::of(text).errno("EINVAL").end();
     assert_eq!(judge(&tape.program, &tape.records, API, false), Judgement::Held);
+    let text = text.replace("-> EINVAL", "-> EMFILE");
+    let tape = super::Tape::of(&text).errno("EINVAL").end();
+    let judgement = judge(&tape.program, &tape.records, API, false);
+    assert!(matches!(judgement, Judgement::Unsupported(_)), "a limit of groups that there are");
 }
 
 #[test]
