@@ -7,6 +7,7 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
@@ -46,6 +47,12 @@ impl Arena {
     /// has ended.
     pub unsafe fn reset(&self, mark: usize) {
         self.used.store(mark, Ordering::Release);
+    }
+
+    /// The pages behind its end, which are given back.
+    pub fn lent(&self) -> Range<usize> {
+        let start = MEMORY.0.get().addr();
+        start + self.mark().next_multiple_of(PAGE)..start + SIZE
     }
 
     /// Gives the memory behind its end back to the kernel.

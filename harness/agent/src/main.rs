@@ -37,12 +37,14 @@ fn start() -> Result<Supervisor> {
     panic::report_to(region);
     let doorbell = Doorbell::open()?;
     let log = KernelLog::open()?;
+    let accounts = Accounts::at_boot()?;
+    memcg::charge_to_root()?;
     Ok(Supervisor {
         doorbell,
         region,
         log,
         limits: Limits::read(),
-        accounts: Accounts::at_boot()?,
+        accounts,
         buffers: Buffers::default(),
     })
 }

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
 use crate::arena::ARENA;
+use crate::memory;
 use crate::stack::Stack;
 
 const ROOT: &str = "/cgroup";
@@ -35,6 +36,17 @@ pub fn mount() -> Result<()> {
         Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
         written => written.context("charging memory to cgroups"),
     }
+}
+
+/// Has all memory that is kept charged to the root: what PID 1 touched for the first time in the programs' cgroup
+/// would hold that, on kernels before 7.0 at least.
+pub fn charge_to_root() -> Result<()> {
+    if !statistics().exists() {
+        return Ok(());
+    }
+    let mut lent = [ARENA.lent(), Stack::lent()];
+    lent.sort_by_key(|range| range.start);
+    memory::populate(&lent)
 }
 
 /// Goes into the programs' cgroup, which is made if it is not there.

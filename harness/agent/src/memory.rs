@@ -1,6 +1,9 @@
 //! Memory of the agent as the kernel sees it.
 
-use anyhow::{Result, bail, ensure};
+use std::fs;
+use std::ops::Range;
+
+use anyhow::{Context, Result, bail, ensure};
 use refan_program::Program;
 
 use crate::sys::sys;
@@ -17,6 +20,44 @@ pub unsafe fn give_back(start: *mut u8, len: usize) -> Result<()> {
     let result = unsafe { sys!(libc::SYS_madvise, start, len, libc::MADV_DONTNEED) };
     ensure!(result == 0, "giving {len} bytes of memory back: madvise returned {result}");
     Ok(())
+}
+
+/// Has the kernel give all memory now that the agent writes to and keeps: what is not `lent`, in ranges of whole pages
+/// in their order.
+pub fn populate(lent: &[Range<usize>]) -> Result<()> {
+    let maps = fs::read_to_string("/proc/self/maps").context("reading /proc/self/maps")?;
+    for range in maps.lines().filter_map(written).flat_map(|range| without(range, lent)) {
+        // SAFETY: what is there stays as it is.
+        let result =
+            unsafe { sys!(libc::SYS_madvise, range.start, range.len(), libc::MADV_POPULATE_WRITE) };
+        // Kernels before 5.14 do not know how.
+        ensure!(
+            result == 0 || result == -i64::from(libc::EINVAL),
+            "populating {} bytes of memory: madvise returned {result}",
+            range.len()
+        );
+    }
+    Ok(())
+}
+
+/// The range of a mapping that is this process's own to write, by its line in `/proc/self/maps`.
+fn written(line: &str) -> Option<Range<usize>> {
+    let (range, rest) = line.split_once(' ')?;
+    let (start, end) = range.split_once('-')?;
+    let address = |text| usize::from_str_radix(text, 16).ok();
+    rest.starts_with("rw-p").then_some(address(start)?..address(end)?)
+}
+
+/// What is left of a range without others, which are in their order.
+fn without(range: Range<usize>, others: &[Range<usize>]) -> Vec<Range<usize>> {
+    let (mut start, mut left) = (range.start, Vec::new());
+    for other in others {
+        left.push(start..other.start.min(range.end));
+        start = start.max(other.end);
+    }
+    left.push(start..range.end);
+    left.retain(|range| !range.is_empty());
+    left
 }
 
 /// Bytes behind the last of which is no memory, where a call does not expect it. What a killed task leaves of it stays mapped.
@@ -117,6 +158,28 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arena::ARENA;
+
+    #[test]
+    fn what_is_lent_is_left_out() {
+        let line = "7f0000001000-7f0000003000 rw-p 00000000 00:00 0";
+        assert_eq!(written(line), Some(0x7f00_0000_1000..0x7f00_0000_3000));
+        assert_eq!(written(&line.replace("rw-p", "rw-s")), None);
+        assert_eq!(written(&line.replace("rw-p", "r--p")), None);
+        let lent = [20..30, 40..50];
+        assert_eq!(without(10..60, &lent), [10..20, 30..40, 50..60]);
+        assert_eq!(without(25..45, &lent), [30..40]);
+        assert_eq!(without(0..5, &lent), [0..5]);
+        assert_eq!(without(60..70, &lent), [60..70]);
+        assert_eq!(without(20..30, &lent), []);
+    }
+
+    #[test]
+    fn what_is_populated_stays() {
+        let kept = vec![7u8; 3 * PAGE];
+        populate(&[ARENA.lent()]).expect("memory");
+        assert!(kept.iter().all(|byte| *byte == 7));
+    }
 
     #[test]
     fn it_ends() {

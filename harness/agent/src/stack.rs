@@ -2,6 +2,7 @@
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
+use std::ops::Range;
 
 use anyhow::Result;
 use refan_program::{Program, Task};
@@ -34,6 +35,12 @@ impl Stack {
     /// A task's, of a valid program.
     pub fn of_task(task: Task) -> Self {
         Self(usize::from(task.0).min(Program::MAX_TASKS - 1))
+    }
+
+    /// The memory of all of them, which is given back.
+    pub fn lent() -> Range<usize> {
+        let start = MEMORY.0.get().addr();
+        start..start + size_of::<Memory>()
     }
 
     /// Gives the memory of all of them back to the kernel.
