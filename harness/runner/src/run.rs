@@ -133,15 +133,15 @@ impl<'a> Worker<'a> {
             self.symbols = OnceCell::new();
         }
         self.prepared = prepared;
-        self.aside = None;
         self.restart();
     }
 
     /// Has the next program run on fresh machines.
     pub(crate) fn restart(&mut self) {
         self.guest = None;
+        self.aside = None;
         if let Some(reference) = &mut self.reference {
-            reference.guest = None;
+            reference.restart();
         }
     }
 
@@ -178,7 +178,6 @@ impl<'a> Worker<'a> {
 
     fn behind(&mut self, earlier: &[Earlier], program: &Program) -> Ran {
         self.restart();
-        self.aside = None;
         for one in earlier {
             // What became of it was told when it ran first.
             let _ = self.guest().and_then(|guest| match one {
