@@ -31,7 +31,12 @@ pub fn probe(api: ApiValues) -> Record {
             .map(|facility| facility.name().to_owned())
             .collect(),
         timer_resolution: init::timer_resolution(),
+        processors: processors(),
     }
+}
+
+fn processors() -> u32 {
+    rustix::thread::sched_getaffinity(None).map_or(0, |set| set.count())
 }
 
 fn has(facility: Facility) -> bool {

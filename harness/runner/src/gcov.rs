@@ -94,7 +94,7 @@ struct Counting<'a> {
 impl<'a> Counting<'a> {
     fn start(prepared: &'a Prepared) -> Result<Self> {
         let mut guest = Guest::start(prepared)?;
-        let capabilities = guest.probe(prepared.declared)?;
+        let capabilities = guest.probe(prepared)?;
         let counters = guest.counters()?;
         if counters.is_empty() {
             bail!(

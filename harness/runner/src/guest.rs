@@ -141,14 +141,23 @@ impl Guest {
     }
 
     /// Asks what the kernel can do, and holds it against what it declares.
-    pub fn probe(&mut self, declared: Declared) -> Result<Capabilities> {
+    pub fn probe(&mut self, prepared: &Prepared) -> Result<Capabilities> {
         let run = self.job(&Job::Probe { api: self.api_pair() })?;
         if let Some(failure) = run.failure {
             return Err(failure).context("the machine failed while its kernel was probed");
         }
         let records = run.records.context("the probe's answer")?;
-        let [Record::Probe { release, init, open_queue, classic, facilities, timer_resolution }] =
-            &records[..]
+        let [
+            Record::Probe {
+                release,
+                init,
+                open_queue,
+                classic,
+                facilities,
+                timer_resolution,
+                processors,
+            },
+        ] = &records[..]
         else {
             bail!("the probe was answered with {records:?}");
         };
@@ -157,6 +166,13 @@ impl Guest {
         }
         if *timer_resolution != 1 {
             bail!("kernel {release} has no high-resolution timers here ({timer_resolution} ns)");
+        }
+        let cpus = prepared.spec()?.profile.cpus;
+        if *processors != cpus {
+            bail!(
+                "kernel {release} runs on {processors} of the machine's {cpus} processors: it shows nothing of what \
+                 they do side by side; choose a machine with as many as it takes, by `--machine`"
+            );
         }
         let accepts = Errno::from_return(*init).is_none();
         let opens = accepts && Errno::from_return(*open_queue).is_none();
@@ -167,7 +183,7 @@ impl Guest {
                 Errno::from_return(*open_queue).map_or_else(String::new, |errno| errno.to_string())
             );
         }
-        match (declared, opens) {
+        match (prepared.declared, opens) {
             (Declared::Present, false) => bail!(
                 "kernel {release} has no restartable events, though it is said to have them: choose `--series \
                  restartable` to add them or `--series none` to test it without"

@@ -103,7 +103,7 @@ impl<'a> Worker<'a> {
         let virtual_time = prepared.spec()?.profile.virtual_time.is_some();
         let reference = reference.map(Box::new);
         let mut guest = Guest::start(prepared)?;
-        let capabilities = guest.probe(prepared.declared)?;
+        let capabilities = guest.probe(prepared)?;
         Ok(Self {
             prepared,
             virtual_time,

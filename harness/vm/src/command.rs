@@ -80,7 +80,8 @@ pub(crate) fn arguments(
         format!("{},max-ram-below-4g={}M", profile.machine, profile.memory_mib),
     );
     line.option("-m", format!("{}M", profile.memory_mib + profile.shared_mib));
-    line.option("-smp", profile.cpus.to_string());
+    // The table that a kernel without ACPI knows them by has one of each package (SeaBIOS, mptable_setup).
+    line.option("-smp", format!("{0},sockets={0}", profile.cpus));
     line.option("-numa", format!("node,memdev=ram,cpus=0-{}", profile.cpus - 1));
     line.option("-numa", "node,memdev=shared");
     let (accelerator, model) = match kind {

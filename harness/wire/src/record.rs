@@ -33,6 +33,8 @@ pub enum Record {
         facilities: Vec<String>,
         /// Resolution of `CLOCK_MONOTONIC` timers in nanoseconds: 1 with high-resolution timers.
         timer_resolution: u64,
+        /// Processors that it runs on.
+        processors: u32,
     },
     /// The program begins.
     Begin {

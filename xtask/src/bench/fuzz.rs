@@ -170,7 +170,7 @@ fn programs(mut ran: &[u8]) -> Result<Vec<Program>> {
 /// The guest runs these programs, where the kernel has what they need.
 pub fn replayed(prepared: &Prepared, programs: &[Program]) -> Result<Rate> {
     let mut guest = Guest::start(prepared)?;
-    let capabilities = guest.probe(prepared.declared)?;
+    let capabilities = guest.probe(prepared)?;
     let programs: Vec<Program> =
         programs.iter().filter(|it| capabilities.lacking(it).is_none()).cloned().collect();
     let mut rate = Rate { count: 0, time: Duration::ZERO };

@@ -97,7 +97,7 @@ impl Driver {
             }
             None => Confirmer::new([prepared.clone(), watching.clone()], findings),
         };
-        let capabilities = Guest::start(&watching)?.probe(prepared.declared)?;
+        let capabilities = Guest::start(&watching)?.probe(prepared)?;
         // What a machine has done is all that it runs: a later one begins as this.
         let guest = Guest::start(&watching)?;
         let mut progress = Progress::default();

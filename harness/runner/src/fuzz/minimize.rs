@@ -214,7 +214,7 @@ struct Coverer<'a> {
 impl<'a> Coverer<'a> {
     fn start(prepared: &'a Prepared) -> Result<Self> {
         let mut guest = Guest::start(prepared)?;
-        let capabilities = guest.probe(prepared.declared)?;
+        let capabilities = guest.probe(prepared)?;
         Ok(Self { prepared, capabilities, guest: Some(guest), edges: Box::new([0; COUNTERS]) })
     }
 
