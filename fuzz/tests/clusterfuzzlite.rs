@@ -4,12 +4,6 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use refan_runner::Prepared;
-use refan_runner::cache::Cache;
-
-/// The status of libFuzzer's processes that have found something (`-error_exitcode`).
-const FOUND: i32 = 77;
-
 /// A program that every kernel and no model of another one runs.
 const PLAIN: &str = "open(f0, O_RDONLY)\n";
 
@@ -56,38 +50,4 @@ fn without_a_machine_nothing_is_found() {
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
     assert!(said(&output).contains("error: cannot read /nowhere: "), "{}", said(&output));
     assert_eq!(found(folder.path()), [""; 0]);
-}
-
-#[test]
-#[ignore = "needs the kernel `kasan`; `cargo xtask ci pr` runs it"]
-fn what_is_found_is_kept_and_shows_again() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
-    let cache = Cache::open().expect("the cache");
-    let mut prepared = Prepared::load(&cache, repository, "kasan").expect("a prepared kernel");
-    // With another number for the ioctl by which it is probed, the kernel is taken for one without the feature, which
-    // has to refuse the flag (I1).
-    prepared.api.open_queue_ioctl += 1;
-    prepared.declared = refan_runner::Declared::Absent;
-    let machine = folder.path().join("prepared.json");
-    std::fs::write(&machine, serde_json::to_vec(&prepared).expect("JSON")).expect("written");
-    let run = |arguments: &[&str]| {
-        let mut command = driven(env!("CARGO_BIN_EXE_program"), folder.path(), arguments);
-        command.env("REFAN_PREPARED", &machine).output().expect("run")
-    };
-    std::fs::write(folder.path().join("plain"), program(PLAIN)).expect("written");
-    let output = run(&["plain"]);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-
-    let wrong = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\n";
-    std::fs::create_dir_all(folder.path().join("corpus")).expect("made");
-    std::fs::write(folder.path().join("corpus/seed"), program(wrong)).expect("written");
-    let output = run(&["-runs=50", "corpus"]);
-    assert_eq!(output.status.code(), Some(FOUND), "{}", said(&output));
-    assert!(said(&output).contains("rule I1 broken at fanotify_init"), "{}", said(&output));
-    let files = found(folder.path());
-    let [file] = files.as_slice() else { panic!("{files:?}") };
-    assert!(file.starts_with("crash-"), "{file}");
-    let output = run(&[&format!("out/{file}")]);
-    assert_eq!(output.status.code(), Some(FOUND), "{}", said(&output));
 }

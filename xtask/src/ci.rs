@@ -58,9 +58,6 @@ pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
     let corpus = "target/refan/ci-corpus";
     let campaign = ["--runs", "100", "--jobs", "1", "--no-seeds", "--corpus", corpus];
     steps.push(step(&[&["xtask", "fuzz"], campaign.as_slice()].concat()));
-    // The fuzz target under a driver that is not ours.
-    let driven = ["nextest", "run", "--profile", "ci", "--package", "refan-fuzz"];
-    steps.push(step(&[driven.as_slice(), &["--run-ignored", "only"]].concat()));
     // I4: classic groups, held against the kernel without the series.
     steps.push(step(&["xtask", "test", "classic", "--against", "none"]));
     steps.push(step(&[
