@@ -154,12 +154,12 @@ impl Streams for Person {
 fn at_terminal(script: Vec<(&'static str, Input)>) -> Option<(Option<CommandEnd>, String)> {
     let folder = tempfile::tempdir().expect("a folder");
     let mut files = Files::default();
-    files.add(&compiled(folder.path()), Path::new("/work/program")).expect("the program");
+    files.add(&compiled(folder.path()), Path::new("/tmp/program")).expect("the program");
     let command = Command {
-        program: b"/work/program".to_vec(),
+        program: b"/tmp/program".to_vec(),
         arguments: vec![b"terminal".to_vec()],
         environment: Vec::new(),
-        folder: b"/work".to_vec(),
+        folder: b"/tmp".to_vec(),
         speaks_to: Peer::Terminal(Window { rows: 24, columns: 80 }),
         limit_ms: Some(60_000),
     };

@@ -227,12 +227,12 @@ mod tests {
         fs::write(at.join("a"), "a").expect("a file");
         std::os::unix::fs::symlink("a", at.join("c")).expect("a link");
         let mut files = Files::default();
-        files.add(at, Path::new("/work/t")).expect("files");
+        files.add(at, Path::new("/guest/t")).expect("files");
         let names: Vec<_> = files.all.iter().map(|it| it.to.to_string_lossy()).collect();
-        assert_eq!(names, ["/work/t", "/work/t/a", "/work/t/b", "/work/t/b/x", "/work/t/c"]);
+        assert_eq!(names, ["/guest/t", "/guest/t/a", "/guest/t/b", "/guest/t/b/x", "/guest/t/c"]);
         assert_eq!(files.all[4].what, What::Link("a".into()));
         // The top is followed.
-        files.add(&at.join("c"), Path::new("/work/c")).expect("a file");
+        files.add(&at.join("c"), Path::new("/guest/c")).expect("a file");
         assert!(matches!(&files.all[5].what, What::File(_)));
     }
 
