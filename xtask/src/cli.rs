@@ -721,7 +721,7 @@ pub struct Minimizations {
 /// `bench crashes`.
 #[derive(Debug, Args)]
 pub struct Crashes {
-    /// Bugs of kernel-configs/series/provoke/bugs.toml; all if none is named
+    /// Bugs of kernel-configs/series/provoke/bugs.toml; all that the target tells if none is named
     #[arg(value_name = "BUG")]
     pub bugs: Vec<String>,
     /// Crashes, of each bug at least one

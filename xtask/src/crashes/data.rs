@@ -34,10 +34,17 @@ pub struct Bug {
     /// Whether the call that provokes it does not come back, and what is told comes later.
     #[serde(default)]
     pub blocks: bool,
+    /// The kernel target that tells it.
+    #[serde(default = "kasan")]
+    pub target: String,
 }
 
 fn yes() -> bool {
     true
+}
+
+fn kasan() -> String {
+    "kasan".to_owned()
 }
 
 /// Every bug by name, and the line of [`FILE`] that each is on.
@@ -94,17 +101,23 @@ impl Bugs {
         }
     }
 
-    /// Those that are named, or all.
-    pub fn chosen<'a>(&'a self, names: &'a [String]) -> Result<Vec<(&'a str, &'a Bug)>> {
+    /// Those that are named, or all that the target tells.
+    pub fn chosen(&self, names: &[String], target: &str) -> Result<Vec<(&str, &Bug)>> {
         for name in names {
             if !self.all.contains_key(name) {
                 let known: Vec<&str> = self.all.keys().map(String::as_str).collect();
                 bail!("`{name}` is no bug on purpose; there are: {}", known.join(", "));
             }
         }
-        let wanted = |name: &String| names.is_empty() || names.contains(name);
-        let chosen = self.all.iter().filter(|(name, _)| wanted(name));
-        Ok(chosen.map(|(name, bug)| (name.as_str(), bug)).collect())
+        let wanted = |name: &String, bug: &Bug| {
+            if names.is_empty() { bug.target == target } else { names.contains(name) }
+        };
+        let chosen = self.all.iter().filter(|(name, bug)| wanted(name, bug));
+        let chosen: Vec<_> = chosen.map(|(name, bug)| (name.as_str(), bug)).collect();
+        if chosen.is_empty() {
+            bail!("no bug is made for the target `{target}`; name those that its kernel can tell");
+        }
+        Ok(chosen)
     }
 }
 
@@ -141,6 +154,20 @@ mod tests {
             let needs_line = bug.line && bug.title.is_some();
             assert!(!needs_line || bugs.lines.contains_key(name), "{name} is on no line");
         }
+    }
+
+    #[test]
+    fn a_target_tells_its_own() {
+        let bugs = bugs();
+        let names = |target| -> Vec<&str> {
+            let chosen = bugs.chosen(&[], target).expect("some");
+            chosen.into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(names("kcsan"), ["data-race"]);
+        assert_eq!(names("kasan").len(), bugs.all.len() - 1);
+        assert!(bugs.chosen(&[], "fast").is_err());
+        assert_eq!(bugs.chosen(&["panic".to_owned()], "fast").expect("it").len(), 1);
+        assert!(bugs.chosen(&["x".to_owned()], "kasan").is_err());
     }
 
     #[test]

@@ -45,7 +45,8 @@ sleep(100000)
 /// Has machine after machine crash and holds what is told of each against what its bug is.
 pub fn run(repository: &Path, arguments: &Crashes) -> Result<Exit> {
     let bugs = Bugs::load(repository)?;
-    let chosen = bugs.chosen(&arguments.bugs).map_err(|error| usage(error.to_string()))?;
+    let chosen = bugs.chosen(&arguments.bugs, &arguments.target);
+    let chosen = chosen.map_err(|error| usage(error.to_string()))?;
     let steps = Steps::new();
     let machine = cli::Machine {
         series: Some(data::SERIES.to_owned()),
