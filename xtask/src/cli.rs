@@ -137,6 +137,7 @@ pub enum Command {
     /// scenario sees ends in status 1. The matrix is also written as a page below target/refan.
     #[command(
         after_help = "Examples:\n  cargo xtask mutants\n  cargo xtask mutants restart-at-tail --full\n  \
+        cargo xtask mutants order-reversed --fuzz --time 2m --target kcov\n  \
         cargo xtask mutants --mechanical --json | jq -r 'select(.fate == \"survived\").name'"
     )]
     Mutants(Mutants),
@@ -614,11 +615,17 @@ pub struct Mutants {
     /// In place of the bugs made by hand each line of the series as rules change it
     #[arg(long)]
     pub mechanical: bool,
+    /// In place of the suites a campaign from an empty corpus on each, up to what it finds first
+    #[arg(long, conflicts_with = "full")]
+    pub fuzz: bool,
+    /// How long a campaign may take
+    #[arg(long, requires = "fuzz", value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub time: Duration,
     /// Make the patch of the mechanical mutants anew from the series
-    #[arg(long, requires = "mechanical", conflicts_with_all = ["names", "full", "json"])]
+    #[arg(long, requires = "mechanical", conflicts_with_all = ["names", "full", "fuzz", "json"])]
     pub generate: bool,
     /// Write into kernel-configs/mutants/killed.toml by what each was killed; `rules` reads it
-    #[arg(long, conflicts_with = "mechanical")]
+    #[arg(long, conflicts_with_all = ["mechanical", "fuzz"])]
     pub write: bool,
     /// One JSON object a line
     #[arg(long)]

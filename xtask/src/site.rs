@@ -21,9 +21,17 @@ pub const CAMPAIGNS: &str = "campaigns";
 pub const MUTANTS: &str = "mutants.jsonl";
 /// That of mechanical mutants.
 pub const MECHANICAL_MUTANTS: &str = "mechanical-mutants.jsonl";
+/// Those of campaigns in place of suites.
+pub const SEARCHED_MUTANTS: &str = "mutants-searched.jsonl";
+/// The same of mechanical mutants.
+pub const SEARCHED_MECHANICAL_MUTANTS: &str = "mechanical-mutants-searched.jsonl";
 /// Kill matrices with their titles.
-const MATRICES: [(&str, &str); 2] =
-    [(MUTANTS, "Bugs made by hand"), (MECHANICAL_MUTANTS, "Mechanical mutants")];
+const MATRICES: [(&str, &str); 4] = [
+    (MUTANTS, "Bugs made by hand"),
+    (MECHANICAL_MUTANTS, "Mechanical mutants"),
+    (SEARCHED_MUTANTS, "Bugs made by hand, searched for by campaigns"),
+    (SEARCHED_MECHANICAL_MUTANTS, "Mechanical mutants, searched for by campaigns"),
+];
 
 /// Ending of the records of campaigns.
 pub const CAMPAIGN: &str = "jsonl";

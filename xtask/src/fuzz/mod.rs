@@ -21,6 +21,7 @@ use anyhow::{Context, Result, bail};
 use refan_program::Program;
 use refan_runner::corpus::Corpus;
 use refan_runner::coverage::Code;
+use refan_runner::fuzz::Found;
 use refan_runner::suite;
 use xtask::kernel::Progress as _;
 
@@ -112,6 +113,37 @@ pub fn run(repository: &Path, arguments: &cli::Fuzz) -> Result<Exit> {
     Ok(summary.exit())
 }
 
+/// What a campaign came to that ends with its first finding.
+pub struct First {
+    /// The finding, if there was one in its time.
+    pub found: Option<Found>,
+    /// Programs run.
+    pub runs: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Runs a campaign up to its first finding that shows again; pages tell nothing of it.
+pub fn first(
+    repository: &Path,
+    arguments: &cli::Fuzz,
+    ready: &Ready,
+    target: &Path,
+    steps: &Steps,
+) -> Result<First> {
+    let code =
+        Code::of(&ready.prepared, &[COVERED]).map_err(|error| usage(format!("{error:#}")))?;
+    let source = Source::of(repository, &arguments.machine, &ready.prepared, code)?;
+    let mut campaign = Campaign::open(repository, arguments, ready, None, target.to_owned())?;
+    campaign.until_found = true;
+    let aside = campaign.scratch.path().to_owned();
+    let mut history = campaign.begin_history(&aside, ready)?;
+    let summary = campaign.run(steps, &source, &mut history)?;
+    steps.done();
+    let found = summary.confirmed().next().cloned();
+    Ok(First { found, runs: summary.runs(), elapsed: summary.elapsed })
+}
+
 /// Coverage can only be asked for where the target's kernel tells it.
 fn check_covered(repository: &Path, arguments: &cli::Fuzz) -> Result<()> {
     let name = &arguments.machine.target;
@@ -169,8 +201,10 @@ struct Campaign<'a> {
     own: Vec<(Corpus, PathBuf)>,
     /// If other campaigns share the corpus: the exchange with them.
     shared: Option<Shared>,
+    /// Whether it ends with the first finding that shows again.
+    until_found: bool,
     /// Deleted at the end.
-    _scratch: tempfile::TempDir,
+    scratch: tempfile::TempDir,
 }
 
 impl<'a> Campaign<'a> {
@@ -239,7 +273,8 @@ impl<'a> Campaign<'a> {
             corpus,
             own,
             shared,
-            _scratch: scratch,
+            until_found: false,
+            scratch,
         })
     }
 
@@ -305,7 +340,11 @@ impl<'a> Campaign<'a> {
         while workers.iter().any(Option::is_some) {
             match said.recv_timeout(PERIOD) {
                 Ok((number, Said::Progress(progress))) => {
-                    for found in summary.add(number, *progress) {
+                    let found = summary.add(number, *progress);
+                    if self.until_found && summary.confirmed().next().is_some() {
+                        break;
+                    }
+                    for found in found.into_iter().filter(|_| !self.until_found) {
                         steps.done();
                         history.finding(begun.elapsed(), &found)?;
                         if let Some(shared) = &mut self.shared {

@@ -52,6 +52,11 @@ impl Summary {
         new
     }
 
+    /// The findings that have shown again.
+    pub fn confirmed(&self) -> impl Iterator<Item = &Found> {
+        self.findings.values().filter(|found| found.repeated.0 > 0)
+    }
+
     /// A worker has ended; another one may take its number.
     pub fn ended(&mut self, worker: usize) {
         self.before.extend(self.last.remove(&worker));

@@ -8,6 +8,7 @@ use refan_runner::{Outcome, Verdict};
 use super::data::Mutant;
 use super::run::Fate;
 use crate::exit::Exit;
+use crate::fuzz::First;
 
 /// What came of all mutants.
 #[derive(Default)]
@@ -155,6 +156,22 @@ impl Matrix {
             }
         };
         self.push(name, mutant, came, elapsed);
+    }
+
+    /// Adds what a campaign came to.
+    pub fn add_campaign(&mut self, name: &str, mutant: &Mutant, first: &First) {
+        let came = match &first.found {
+            None => Came::Survived,
+            Some(found) => {
+                let seen = match found.key.rule() {
+                    Some(rule) => Seen::of(rule, mutant),
+                    None => Seen::Report(found.key.to_string()),
+                };
+                let scenario = format!("a campaign of {} programs", first.runs);
+                Came::Killed(vec![Kill { scenario, seen, repeated: Some(found.repeated) }])
+            }
+        };
+        self.push(name, mutant, came, first.elapsed);
     }
 
     fn push(&mut self, name: &str, mutant: &Mutant, came: Came, elapsed: Duration) {

@@ -1,5 +1,6 @@
 //! `mutants`: kernels with one bug each, and which scenario sees it.
 
+mod campaign;
 mod data;
 mod json;
 mod killed;
@@ -49,6 +50,9 @@ pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
     if arguments.machine.series.is_some() || arguments.machine.bzimage.is_some() {
         return Err(usage("the mutants are kernels of their own: neither --series nor --bzimage"));
     }
+    if arguments.fuzz {
+        campaign::check_target(repository, &arguments.machine.target)?;
+    }
     let begun = Instant::now();
     let steps = Steps::new();
     if arguments.mechanical {
@@ -70,7 +74,11 @@ pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
         }
         judged.push((name, mutant));
     }
-    let matrix = suites::run(repository, &judged, &kernels, arguments, &steps)?;
+    let matrix = if arguments.fuzz {
+        campaign::run(repository, &judged, &mut kernels, arguments, &steps)?
+    } else {
+        suites::run(repository, &judged, &kernels, arguments, &steps)?
+    };
     let Some(mut matrix) = matrix else {
         eprintln!("error: the kernel without a bug does not hold, so no kill means anything");
         return Ok(Exit::NoVerdict);
@@ -104,7 +112,12 @@ fn tell(
     } else {
         terminal::print(matrix, elapsed);
     }
-    let record = [site::MUTANTS, site::MECHANICAL_MUTANTS][usize::from(arguments.mechanical)];
+    let record = match (arguments.fuzz, arguments.mechanical) {
+        (false, false) => site::MUTANTS,
+        (false, true) => site::MECHANICAL_MUTANTS,
+        (true, false) => site::SEARCHED_MUTANTS,
+        (true, true) => site::SEARCHED_MECHANICAL_MUTANTS,
+    };
     let lines: String = objects.iter().map(|object| format!("{object}\n")).collect();
     site::keep(&site::kept(repository), record, lines.as_bytes())?;
     let page = site::make(repository, &site::default_folder(repository))?.join("mutants.html");

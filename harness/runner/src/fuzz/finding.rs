@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use refan_program::{Offset, Program, Step};
+use refan_program::{Offset, Program, Rule, Step};
 use serde::{Deserialize, Serialize};
 
 use crate::earlier::Earlier;
@@ -49,6 +49,11 @@ impl Key {
             },
             _ => title,
         }))
+    }
+
+    /// The rule that was broken; none where the kernel reported something.
+    pub fn rule(&self) -> Option<Rule> {
+        self.0.strip_prefix("rule ")?.split(' ').next()?.parse().ok()
     }
 }
 
@@ -282,7 +287,6 @@ pub(crate) fn spread(program: &Program) -> impl Iterator<Item = Program> + '_ {
 mod tests {
     use super::*;
     use refan_model::Violation;
-    use refan_program::Rule;
 
     fn program() -> Program {
         let text = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\nd = fork()\npar {\n    \
@@ -326,10 +330,12 @@ mod tests {
                 history: Vec::new(),
             })
         };
-        let key = |step| Key::of(&program(), &broken(step)).expect("a finding").to_string();
-        assert_eq!(key(2), "rule X5 broken at open_queue");
-        assert_eq!(key(0), "rule X5 broken at fanotify_init");
-        assert_eq!(key(99), "rule X5 broken");
+        let key = |step| Key::of(&program(), &broken(step)).expect("a finding");
+        assert_eq!(key(2).to_string(), "rule X5 broken at open_queue");
+        assert_eq!(key(0).to_string(), "rule X5 broken at fanotify_init");
+        assert_eq!(key(99).to_string(), "rule X5 broken");
+        assert_eq!([key(2), key(99)].map(|key| key.rule()), [Some(Rule::named('X', 5)); 2]);
+        assert_eq!(Key("KASAN: use-after-free in f".to_owned()).rule(), None);
         assert_eq!(Key::of(&program(), &Verdict::Held), None);
     }
 }
