@@ -67,14 +67,15 @@ impl State {
         Some(number)
     }
 
+    /// The numbers under which what is pending is timed.
+    fn timed_now(&self) -> Vec<u32> {
+        let pending = self.groups.iter().flat_map(|group| &group.pending);
+        pending.filter_map(|pending| pending.timed).collect()
+    }
+
     /// Time passes for what is pending.
     pub(crate) fn time_passes(&mut self, ms: u32) {
-        let pending: Vec<u32> = self
-            .groups
-            .iter()
-            .flat_map(|group| &group.pending)
-            .filter_map(|pending| pending.timed)
-            .collect();
+        let pending = self.timed_now();
         for timed in &mut self.watch.timed {
             if pending.contains(&timed.number) {
                 timed.age = timed.age.saturating_add(ms);
@@ -134,12 +135,7 @@ impl State {
                 }
             }
         }
-        let pending: Vec<u32> = self
-            .groups
-            .iter()
-            .flat_map(|group| &group.pending)
-            .filter_map(|pending| pending.timed)
-            .collect();
+        let pending = self.timed_now();
         self.watch.timed.retain(|timed| pending.contains(&timed.number));
         Ok(())
     }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::code::{self, HERE, link_to, page_of};
 use crate::compare::{Changes, Lines, count};
-use crate::coverage::{Coverage, File, Scope, Share};
+use crate::coverage::{Coverage, File, Scope, Share, Summary};
 use crate::page::{Page, bar, page, share_card, table};
 
 /// Lines that are shown around those in question.
@@ -26,14 +26,19 @@ pub fn none() -> Markup {
 /// The figures of a record.
 pub fn cards(coverage: &Coverage) -> Markup {
     let [all, series] = [Scope::All, Scope::Series].map(|scope| coverage.summary(scope));
+    shares(series, "All lines", "All branches", all)
+}
+
+/// The shares of the series, if it is there, and of all.
+fn shares(series: Summary, lines: &str, branches: &str, all: Summary) -> Markup {
     html! {
         div.cards {
             @if series.lines.of > 0 {
                 (share_card("Lines of the series", series.lines))
                 (share_card("Branches of the series", series.branches))
             }
-            (share_card("All lines", all.lines))
-            (share_card("All branches", all.branches))
+            (share_card(lines, all.lines))
+            (share_card(branches, all.branches))
         }
     }
 }
@@ -188,14 +193,7 @@ fn source(path: &str, file: &File) -> Page {
     let missing = |scope| file.missing(scope);
     let last = file.text.lines().count() as u32;
     let content = html! {
-        div.cards {
-            @if series.lines.of > 0 {
-                (share_card("Lines of the series", series.lines))
-                (share_card("Branches of the series", series.branches))
-            }
-            (share_card("Lines", all.lines))
-            (share_card("Branches", all.branches))
-        }
+        (shares(series, "Lines", "Branches", all))
         @if series.lines.passed < series.lines.of {
             p { span.bad { "Not passed, of the series: " } (spans(HERE, file, missing(Scope::Series))) }
         }

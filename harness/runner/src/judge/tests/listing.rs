@@ -2,7 +2,7 @@
 
 use refan_wire::Record;
 
-use super::example;
+use super::{example, rest};
 use crate::Verdict;
 use crate::judge::listing;
 use crate::judge::simulated::API;
@@ -10,15 +10,7 @@ use crate::kernel_log::Report;
 
 #[test]
 fn a_walk_tells_who_sleeps_and_who_wakes() {
-    let tape = example()
-        .ret(0)
-        .looks()
-        .ret(1)
-        .event("OPEN_PERM", "f0", 1, 3)
-        .ret(8)
-        .also(4, 0)
-        .looks()
-        .end();
+    let tape = rest(example()).end();
     let text = listing(&tape.program, &tape.records, API, &Verdict::Held);
     assert!(text.contains("   5   a       a = spawn open(f0, O_RDONLY) = blocked"), "{text}");
     assert!(text.contains("woken     a: step 5 returns 0"), "{text}");

@@ -42,3 +42,8 @@ a -> 0
 fn example() -> Tape {
     Tape::of(EXAMPLE).ret(0).ret(0).ret(1).errno("EBUSY").blocks().event("OPEN_PERM", "f0", 1, 2)
 }
+
+/// What goes on after the close of that queue, on a right kernel.
+fn rest(tape: Tape) -> Tape {
+    tape.ret(0).looks().ret(1).event("OPEN_PERM", "f0", 1, 3).ret(8).also(4, 0).looks()
+}

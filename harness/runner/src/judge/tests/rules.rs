@@ -1,12 +1,7 @@
 //! A wrong kernel for each rule, beside the right one.
 
 use super::tape::{Read, Tape};
-use super::{EXAMPLE, example};
-
-/// What goes on after the close of the first queue, on a right kernel.
-fn rest(tape: Tape) -> Tape {
-    tape.ret(0).looks().ret(1).event("OPEN_PERM", "f0", 1, 3).ret(8).also(4, 0).looks()
-}
+use super::{EXAMPLE, example, rest};
 
 #[test]
 fn the_example_holds() {

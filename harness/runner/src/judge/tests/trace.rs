@@ -2,22 +2,13 @@
 
 use refan_wire::Record;
 
-use super::example;
-use super::judge;
+use super::{example, judge, rest};
 use crate::judge::simulated::API;
 use crate::judge::{Judgement, history};
 
 #[test]
 fn without_any_one_record_the_run_does_not_hold() {
-    let whole = example()
-        .ret(0)
-        .looks()
-        .ret(1)
-        .event("OPEN_PERM", "f0", 1, 3)
-        .ret(8)
-        .also(4, 0)
-        .looks()
-        .end();
+    let whole = rest(example()).end();
     assert_eq!(whole.judge(), Judgement::Held);
     for number in 0..whole.records.len() {
         let mut records = whole.records.clone();
