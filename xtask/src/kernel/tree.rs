@@ -91,14 +91,17 @@ impl Tree {
     }
 
     /// Makes the tree hold the pristine source `tree` whose archive has this hash. Files are linked, not copied: nobody
-    /// writes into either name.
+    /// writes into either name. Of an archive that it holds already it gets the files that it lacks, since more may be
+    /// unpacked now; what was built of the others stays.
     pub fn link(&mut self, tree: &Path, sha256: &str) -> Result<()> {
-        if self.state.linked.as_deref() == Some(sha256) {
+        let holds_it = self.state.linked.as_deref() == Some(sha256);
+        if !holds_it {
+            self.empty()?;
+        }
+        link_all(tree, &self.source())?;
+        if holds_it {
             return Ok(());
         }
-        self.empty()?;
-        let source = self.source();
-        link_all(tree, &source)?;
         self.state.linked = Some(sha256.to_owned());
         self.save()
     }
@@ -185,7 +188,7 @@ fn set(from: &Path, to: &Path) -> Result<()> {
     replace(to, &bytes, mode)
 }
 
-/// Gives every file of the tree `from` another name in the new tree `to`.
+/// Gives every file of the tree `from` another name in the tree `to`, which may have some already.
 fn link_all(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).map_err(|e| Error::io("create", to, e))?;
     let list = fs::read_dir(from).map_err(|e| Error::io("read", from, e))?;
@@ -196,8 +199,45 @@ fn link_all(from: &Path, to: &Path) -> Result<()> {
         if kind.is_dir() {
             link_all(&from, &to)?;
         } else {
-            fs::hard_link(&from, &to).map_err(|e| Error::io("link", &to, e))?;
+            match fs::hard_link(&from, &to) {
+                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                    return Err(Error::io("link", &to, error));
+                }
+                _ => {}
+            }
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Silent;
+
+    #[test]
+    fn more_of_one_archive_leaves_what_is_built() {
+        let top = tempfile::tempdir().unwrap();
+        let write = |path: &Path| {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        };
+        let pristine = |name: &str, files: &[&str]| {
+            let folder = top.path().join(name);
+            files.iter().for_each(|file| write(&folder.join(file)));
+            folder
+        };
+        let cache = Cache::at(top.path().join("cache"), u64::MAX).unwrap();
+        let mut tree = Tree::open("base", &cache, &Silent).unwrap();
+        tree.link(&pristine("less", &["fs/a.c"]), "archive").unwrap();
+        let (source, object) = (tree.source(), tree.build("fast").join("fs/a.o"));
+        write(&object);
+        fs::write(source.join("fs/new"), "by a patch").unwrap();
+        tree.link(&pristine("more", &["fs/a.c", "fs/new", "tools/b.c"]), "archive").unwrap();
+        assert!(source.join("tools/b.c").exists() && object.exists());
+        assert_eq!(fs::read_to_string(source.join("fs/new")).unwrap(), "by a patch");
+        tree.link(&pristine("other", &["fs/a.c"]), "other archive").unwrap();
+        assert!(source.join("fs/a.c").exists());
+        assert!(!source.join("tools/b.c").exists() && !object.exists());
+    }
 }

@@ -9,6 +9,7 @@ mod unpack;
 use super::configs::{Base, Configs, Provider};
 use super::error::{Error, Result};
 use super::progress::Progress;
+use super::scope::LEFT_OUT;
 use refan_runner::cache::{Cache, Entry, Key};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -76,7 +77,7 @@ pub fn fetch(
     let mut seen = Vec::new();
     loop {
         let (base, text) = configs.base(&wanted)?;
-        let key = Key::of([("base", text.as_bytes())]);
+        let key = key(&text, LEFT_OUT);
         if let Some(source) = cached(cache, &wanted, &key)? {
             return Ok(source);
         }
@@ -108,6 +109,12 @@ pub fn fetch(
     let advice =
         if offline { "run once without --offline" } else { "or give a tree with --kernel-src DIR" };
     Err(Error::NoKernel(format!("no kernel source:\n  {}\n{advice}", tried.join("\n  "))))
+}
+
+/// The key of an unpacked source: what its base says, and what is not unpacked of it.
+fn key(base: &str, left_out: &[&str]) -> Key {
+    let left_out = left_out.join("\n");
+    Key::of([("base", base.as_bytes()), ("left out", left_out.as_bytes())])
 }
 
 fn cached(cache: &Cache, base: &str, key: &Key) -> Result<Option<Source>> {
@@ -203,4 +210,19 @@ pub fn check_tree(dir: &Path) -> Result<String> {
         field("SUBLEVEL").filter(|text| !text.is_empty()).unwrap_or_else(|| "0".to_owned());
     let extra = field("EXTRAVERSION").unwrap_or_default();
     Ok(format!("{version}.{patchlevel}.{sublevel}{extra}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_that_was_unpacked_with_other_parts_is_another_entry() {
+        let now = key("base", &["arch/sh", "tools/testing"]);
+        assert_eq!(now, key("base", &["arch/sh", "tools/testing"]));
+        for other in [&["arch/sh"][..], &["arch/sh", "tools/testing/*"], &[]] {
+            assert_ne!(now, key("base", other), "{other:?}");
+        }
+        assert_ne!(now, key("other", &["arch/sh", "tools/testing"]));
+    }
 }
