@@ -1,15 +1,20 @@
 //! Workers that share a corpus over the S3 protocol, as processes of their own, without machines.
 
+mod growth;
 mod server;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use refan_runner::corpus::{self, Corpus};
 use refan_runner::fuzz::{Exchanged, ToShare};
 use server::Server;
+
+/// How long one waits for what another has added.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A campaign's end of the exchange.
 struct Campaign {
@@ -144,12 +149,9 @@ fn a_killed_worker_loses_nothing() {
     again.is_ready();
     again.leaves();
     // The other one hears of it without being asked.
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
     let wanted = names(&[own]);
-    while other.has() != wanted {
-        assert!(std::time::Instant::now() < until, "{} of {}", other.has().len(), wanted.len());
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
+    let has_all = growth::until(&other.inbox, PATIENCE, || other.has() == wanted);
+    assert!(has_all, "{} of {}", other.has().len(), wanted.len());
     other.leaves();
 }
 

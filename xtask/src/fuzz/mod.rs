@@ -4,6 +4,8 @@
 //! own, which libFuzzer reads and writes; the supervisor copies what is whole into the corpus that
 //! stays, and to the other workers, who take it up (libFuzzer's `-reload`).
 
+#[cfg(test)]
+mod driven;
 mod history;
 mod memory;
 mod minimize;
