@@ -1,4 +1,4 @@
-//! Run, judge, report: what the command line, the scenarios' tests and later the fuzzer call.
+//! Run, judge, report: what the command line, the scenarios' tests and the fuzz target call.
 
 pub mod artifact;
 pub mod c_source;

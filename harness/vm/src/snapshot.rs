@@ -1,7 +1,7 @@
 //! Snapshots: a machine at its gate, on disk, to start from without a boot.
 //!
 //! A snapshot is a folder of three files. `ram` is the guest's memory, sparse; `state` is QEMU's
-//! migration stream of all the rest (`x-ignore-shared` leaves the memory out, some 50 KiB stay);
+//! migration stream of all the rest (`x-ignore-shared` leaves the memory out, some 300 KiB stay);
 //! `meta.json` says what it was made from. A restored machine maps `ram` privately, so what it
 //! does not touch is never copied, and any number of machines can start from one snapshot at once.
 
