@@ -112,6 +112,11 @@ pub(super) fn is_trace(line: &str) -> bool {
     line == "Call Trace:" || ["RIP: ", "backtrace"].iter().any(|word| line.starts_with(word))
 }
 
+/// Whether the trace of one of the accesses of a data race follows (`print_report` in kernel/kcsan/report.c).
+pub(super) fn is_access_of_race(line: &str) -> bool {
+    [" to 0x", " bytes by ", " on cpu "].iter().all(|part| line.contains(part))
+}
+
 /// The function of `f+0x1/0x2`. What the compiler made of it (`f.isra.0`) is the same function.
 pub(super) fn of_symbol(word: &str) -> Option<&str> {
     let (name, rest) = word.split_once("+0x")?;

@@ -54,25 +54,17 @@ impl Symbols {
 
     /// A report with file and line behind each frame of which they are known; functions that were
     /// inlined there stand in front, the innermost first. Below the top frame whose source is kept stand
-    /// the lines around it.
+    /// the lines around it; of a data race below that of either access.
     pub fn annotate(&self, report: &str) -> String {
-        let mut in_trace = false;
-        let mut shown: Option<(bool, usize)> = None;
-        let mut lines = Vec::new();
-        for (at, line) in report.lines().enumerate() {
+        let read = |line| {
             let message = Line::read(line).message;
-            let places = self.places(message);
-            in_trace |= frame::is_trace(message);
-            // A place that is told before any trace is that of a lock, or where preemption went off.
-            if shown.is_none_or(|(of_trace, _)| in_trace && !of_trace)
-                && places.iter().any(|place| self.around(place).is_some())
-            {
-                shown = Some((in_trace, at));
-            }
-            lines.push((line, places));
-        }
-        let annotated = lines.iter().enumerate().flat_map(|(at, (line, places))| {
-            let shows = shown.is_some_and(|(_, line)| line == at);
+            (line, message, self.places(message))
+        };
+        let lines: Vec<_> = report.lines().map(read).collect();
+        let is_kept = |places: &[Place]| places.iter().any(|place| self.around(place).is_some());
+        let shown = shown(lines.iter().map(|(_, message, places)| (*message, is_kept(places))));
+        let annotated = lines.iter().enumerate().flat_map(|(at, (line, _, places))| {
+            let shows = shown.contains(&at);
             let source = places.iter().filter_map(move |it| self.around(it).filter(|_| shows));
             std::iter::once(format!("{line}{}", told(places))).chain(source)
         });
@@ -144,6 +136,27 @@ fn functions(named: &[(u64, String)]) -> HashMap<String, Vec<Function>> {
     all
 }
 
+/// Of which lines of a report the source is shown: each says whether its source is kept.
+fn shown<'a>(lines: impl Iterator<Item = (&'a str, bool)>) -> Vec<usize> {
+    let (mut shown, mut in_trace) = (Vec::new(), false);
+    // Whether the one that is shown is in a trace; an access of a data race begins anew.
+    let mut last: Option<bool> = None;
+    for (at, (message, is_kept)) in lines.enumerate() {
+        in_trace |= frame::is_trace(message);
+        if frame::is_access_of_race(message) {
+            (in_trace, last) = (true, None);
+        }
+        // A place that is told before any trace is that of a lock, or where preemption went off.
+        if is_kept && last.is_none_or(|of_trace| in_trace && !of_trace) {
+            if last.replace(in_trace).is_some() {
+                shown.pop();
+            }
+            shown.push(at);
+        }
+    }
+    shown
+}
+
 /// What is put behind a frame.
 fn told(places: &[Place]) -> String {
     let Some((outer, inlined)) = places.split_last() else { return String::new() };
@@ -193,6 +206,25 @@ mod tests {
         for line in [&lines[1..2], &lines[3..]].concat() {
             assert!(line.contains("kernel_log/symbols.rs:"), "{line}");
         }
+    }
+
+    #[test]
+    fn the_top_of_a_trace_is_shown_and_of_a_race_that_of_either_access() {
+        let of = |text: &[&str]| {
+            shown(text.iter().map(|line| (*line, line.starts_with(' ') && line.contains("+0x"))))
+        };
+        assert_eq!(of(&["#0: x", " lock+0x1/0x2", "Call Trace:", " f+0x1/0x2", " g+0x1/0x2"]), [3]);
+        assert_eq!(of(&["held:", " lock+0x1/0x2", "Call Trace:", " strange"]), [1]);
+        let race = [
+            "BUG: KCSAN: data-race in f / g",
+            "write to 0xffffffff85f1b2c8 of 8 bytes by task 47 on cpu 1:",
+            " f+0x1/0x2",
+            " kthread+0x1/0x2",
+            "read to 0xffffffff85f1b2c8 of 8 bytes by task 46 on cpu 0:",
+            " g+0x1/0x2",
+            " h+0x1/0x2",
+        ];
+        assert_eq!(of(&race), [2, 5]);
     }
 
     #[test]
