@@ -194,6 +194,14 @@ impl State {
                 self.task_mut(task).life = Life::OneCall;
                 self.leave(cx, task)
             }
+            // So does the call of a task that kills itself, and its exit can be as long.
+            Call::Kill { task: victim }
+                if *victim == task && cx.peek(step).is_none_or(|back| back.value == 0) =>
+            {
+                self.matched.insert(step);
+                self.task_mut(task).life = Life::OneCall;
+                self.leave(cx, task)
+            }
             Call::Kill { task: victim } => {
                 let ended = self.task(*victim).life == Life::Ended;
                 let mut allowed = vec![Allowed::Value(0)];

@@ -118,8 +118,12 @@ impl<'a> Footprints<'a> {
             }
             Call::Truncate { path, .. } => self.access(lookup::truncated(*path), true, task),
             Call::Exec { path } => self.access(lookup::executed(*path), false, task),
-            Call::Kill { task } => self.writes(&[Resource::Victim(*task)]).into(),
-            Call::Exit => self.exits.get(&task).copied().unwrap_or(Footprint::ALL).into(),
+            Call::Kill { task: victim } if *victim != task => {
+                self.writes(&[Resource::Victim(*victim)]).into()
+            }
+            Call::Kill { .. } | Call::Exit => {
+                self.exits.get(&task).copied().unwrap_or(Footprint::ALL).into()
+            }
             _ => nothing.into(),
         }
     }
