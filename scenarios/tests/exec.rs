@@ -189,6 +189,9 @@ fn prepared() -> Prepared {
         .unwrap_or_else(|error| panic!("{error:#}"))
 }
 
+/// A folder of the guest in which there is room.
+const FOLDER: &str = "/tmp";
+
 /// The program, compiled.
 fn compiled(folder: &Path) -> PathBuf {
     let source = folder.join("program.c");
@@ -203,16 +206,16 @@ fn compiled(folder: &Path) -> PathBuf {
 fn run(words: &[&str], streams: &mut Captured) -> Ran {
     let folder = tempfile::tempdir().expect("a folder");
     let mut files = Files::default();
-    files.add(&compiled(folder.path()), Path::new("/work/program")).expect("the program");
+    files.add(&compiled(folder.path()), &Path::new(FOLDER).join("program")).expect("the program");
     let given = folder.path().join("given");
     std::fs::create_dir(&given).expect("a folder");
     std::fs::write(given.join("inner"), "inner").expect("a file");
-    files.add(&given, Path::new("/work/given")).expect("the folder");
+    files.add(&given, &Path::new(FOLDER).join("given")).expect("the folder");
     let command = Command {
-        program: b"/work/program".to_vec(),
+        program: format!("{FOLDER}/program").into_bytes(),
         arguments: words.iter().map(|word| word.as_bytes().to_vec()).collect(),
         environment: vec![(b"ANSWER".to_vec(), b"42".to_vec())],
-        folder: b"/work".to_vec(),
+        folder: FOLDER.into(),
         speaks_to: Peer::Pipes,
         limit_ms: Some(30_000),
     };
@@ -239,8 +242,8 @@ fn the_status_is_passed_on() {
 #[test]
 fn it_starts_in_its_folder_with_its_files_and_environment() {
     let (end, streams) = ended(&["where"]);
-    assert_eq!(String::from_utf8_lossy(&streams.output), "/work uid 0\n");
-    assert_eq!(String::from_utf8_lossy(&streams.error), "/work/program 42\n");
+    assert_eq!(String::from_utf8_lossy(&streams.output), format!("{FOLDER} uid 0\n"));
+    assert_eq!(String::from_utf8_lossy(&streams.error), format!("{FOLDER}/program 42\n"));
     assert_eq!(end, exited(0));
 }
 
@@ -275,10 +278,10 @@ fn an_orphan_with_its_pipes_does_not_hold_it_up() {
 #[test]
 fn what_cannot_be_executed_is_told() {
     let command = Command {
-        program: b"/work/nothing".to_vec(),
+        program: format!("{FOLDER}/nothing").into_bytes(),
         arguments: Vec::new(),
         environment: Vec::new(),
-        folder: b"/work".to_vec(),
+        folder: FOLDER.into(),
         speaks_to: Peer::Pipes,
         limit_ms: Some(1000),
     };

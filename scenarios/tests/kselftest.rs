@@ -70,12 +70,12 @@ fn a_scenario_is_a_test_of_the_kernels_own_harness() {
     let folder = tempfile::tempdir().expect("a folder");
     let test = built(folder.path(), repository, &cache, &text);
     let mut files = Files::default();
-    files.add(&test, Path::new("/work/restart_test")).expect("the test");
+    files.add(&test, Path::new("/tmp/restart_test")).expect("the test");
     let command = Command {
-        program: b"/work/restart_test".to_vec(),
+        program: b"/tmp/restart_test".to_vec(),
         arguments: Vec::new(),
         environment: Vec::new(),
-        folder: b"/work".to_vec(),
+        folder: b"/tmp".to_vec(),
         speaks_to: Peer::Pipes,
         limit_ms: Some(60_000),
     };
