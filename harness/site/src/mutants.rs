@@ -56,13 +56,15 @@ pub struct End {
     pub seconds: f64,
 }
 
-/// Scenarios on the kernel without a bug.
+/// What ran on the kernel without a bug: scenarios, or campaigns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Unmutated {
-    /// That held.
+    /// Scenarios that held.
     pub held: usize,
-    /// That it lacks something for.
+    /// Scenarios that it lacks something for.
     pub unsupported: usize,
+    /// Programs of campaigns, none of them a finding.
+    pub programs: u64,
 }
 
 #[derive(Deserialize)]
@@ -112,7 +114,7 @@ mod tests {
     #[test]
     fn a_matrix_is_read() {
         let Matrix { mutants, end, .. } = Matrix::read("", MATRIX).expect("a matrix");
-        assert_eq!(end.unmutated, Unmutated { held: 230, unsupported: 15 });
+        assert_eq!(end.unmutated, Unmutated { held: 230, unsupported: 15, programs: 0 });
         let fates: Vec<&str> = mutants.iter().map(|mutant| mutant.fate.as_str()).collect();
         assert_eq!(fates, ["survived", "killed", "apart"]);
         assert_eq!(mutants[1].killed_by[0].rule.as_deref(), Some("R2"));

@@ -84,7 +84,7 @@ pub fn campaign() -> Campaign {
 pub const MATRIX: &str = r#"{"event":"mutant","name":"b","switch":2,"breaks":["S1"],"summary":"<b> stays","fate":"survived","seconds":3.0}
 {"event":"mutant","name":"a","switch":1,"breaks":["R2"],"summary":"`order` is lost","fate":"killed","seconds":1.5,"killed_by":[{"scenario":"restart/before-unread","repeated":[2,2],"rule":"R2","right":true}]}
 {"event":"mutant","name":"c","switch":null,"breaks":["X5"],"summary":"it makes no difference","fate":"apart","seconds":0.0,"why":"equivalent"}
-{"event":"end","version":1,"kernels":["Linux <7>"],"unmutated":{"held":230,"unsupported":15},"killed":1,"judged":2,"seconds":65.0}
+{"event":"end","version":1,"kernels":["Linux <7>"],"unmutated":{"held":230,"unsupported":15,"programs":0},"killed":1,"judged":2,"seconds":65.0}
 "#;
 
 /// Records with something on every page.

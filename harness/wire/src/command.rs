@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::TaskEnd;
 
+/// Where commands start in the guest: a file system of its own, empty but for what the host puts there.
+pub const WORK_FOLDER: &str = "/work";
+
 /// A file to put into the guest's file system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placed {

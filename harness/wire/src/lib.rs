@@ -11,7 +11,7 @@ mod job;
 mod record;
 mod region;
 
-pub use command::{Command, CommandEnd, Input, Node, Peer, Placed, Stream, Window};
+pub use command::{Command, CommandEnd, Input, Node, Peer, Placed, Stream, WORK_FOLDER, Window};
 pub use coverage::{
     COUNTERS, PlacesError, Watch, counter_of_edge, places_passed, take_counters, watch,
 };

@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use refan_runner::exec::{Binary, Files};
+use refan_wire::WORK_FOLDER;
 
 use super::rootfs::Rootfs;
 use crate::cli;
 use crate::exit::usage;
 
-/// Where commands start, and where what is copied is put.
-pub const FOLDER: &str = "/work";
-
 /// Where commands are that the guest has.
 const COMMANDS: &str = "/bin";
 
 /// Where a command is looked for that is named without a folder.
-pub const PATH: &str = "/work:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub fn search_path() -> String {
+    format!("{WORK_FOLDER}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+}
 
 /// Where there is a busybox.
 const BUSYBOX: &str = "Debian's package busybox-static has /bin/busybox";
@@ -47,7 +47,7 @@ impl Program {
         match self {
             Self::Own(path) => {
                 let name = path.file_name().unwrap_or(path.as_os_str());
-                Path::new(FOLDER).join(name).into_os_string().as_bytes().to_vec()
+                Path::new(WORK_FOLDER).join(name).into_os_string().as_bytes().to_vec()
             }
             Self::Guest(name) => name.as_bytes().to_vec(),
         }
@@ -120,12 +120,13 @@ impl Inside {
     /// any, and so is an absolute path that its root has.
     fn program(&self, word: &OsString) -> Result<Program> {
         let path = Path::new(word);
+        let searched = search_path();
         let is_name = !word.as_bytes().contains(&b'/') && !path.is_file();
         match &self.rootfs {
             None if self.busybox && is_name => Ok(Program::Guest(word.clone())),
-            Some(rootfs) if is_name && rootfs.find(word, PATH).is_none() => {
+            Some(rootfs) if is_name && rootfs.find(word, &searched).is_none() => {
                 let at = rootfs.path().display();
-                Err(usage(format!("there is no program {} in {at} ({PATH})", path.display())))
+                Err(usage(format!("there is no program {} in {at} ({searched})", path.display())))
             }
             Some(rootfs) if is_name || path.is_absolute() && rootfs.has(path) => {
                 Ok(Program::Guest(word.clone()))
@@ -166,7 +167,7 @@ pub fn add_copy(files: &mut Files, path: &Path) -> Result<PathBuf> {
     let Some(name) = absolute.file_name() else {
         return Err(usage(format!("{} has no name that it could be copied to", path.display())));
     };
-    let in_guest = Path::new(FOLDER).join(name);
+    let in_guest = Path::new(WORK_FOLDER).join(name);
     files.add(path, &in_guest)?;
     Ok(in_guest)
 }

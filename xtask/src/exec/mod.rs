@@ -20,13 +20,14 @@ use std::time::Duration;
 use anyhow::Result;
 use refan_runner::Prepared;
 use refan_runner::exec::{self, Command, CommandEnd, Files, Peer, Ran, TaskEnd};
+use refan_wire::WORK_FOLDER;
 
 use crate::cli;
 use crate::exit::{Exit, usage};
 use crate::prepare::{self, Ready};
 use crate::steps::Steps;
 use crate::{mutants, report};
-use guest_files::{FOLDER, Inside, PATH};
+use guest_files::{Inside, search_path};
 use terminal::Terminal;
 
 /// The terminal of a command that has none.
@@ -75,13 +76,15 @@ fn command(
     limit: Option<Duration>,
 ) -> Command {
     let bytes = |text: &str| text.as_bytes().to_vec();
+    let path = search_path();
     // What a shell's login would set.
-    let environment = [("PATH", PATH), ("HOME", FOLDER), ("USER", "root"), ("TERM", term)];
+    let environment =
+        [("PATH", path.as_str()), ("HOME", WORK_FOLDER), ("USER", "root"), ("TERM", term)];
     Command {
         program,
         arguments: rest.iter().map(|word| word.as_bytes().to_vec()).collect(),
         environment: environment.map(|(name, value)| (bytes(name), bytes(value))).to_vec(),
-        folder: bytes(FOLDER),
+        folder: bytes(WORK_FOLDER),
         speaks_to,
         limit_ms: limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
     }

@@ -95,7 +95,9 @@ pub fn run(repository: &Path, arguments: &cli::Fuzz) -> Result<Exit> {
     if arguments.store.is_some() {
         steps.phase("take the corpus that is shared");
     }
-    let mut campaign = Campaign::open(repository, arguments, &ready, several.as_ref(), target)?;
+    let until = Until::TimeIsUp;
+    let mut campaign =
+        Campaign::open(repository, arguments, &ready, several.as_ref(), target, until)?;
     steps.done();
     let several_machine = several.as_ref().map(|several| several.prepared.machine.as_str());
     summary::print_start(&ready.prepared, several_machine, arguments.json);
@@ -136,8 +138,9 @@ pub fn first(
     let code =
         Code::of(&ready.prepared, &[COVERED]).map_err(|error| usage(format!("{error:#}")))?;
     let source = Source::of(repository, &arguments.machine, &ready.prepared, code)?;
-    let mut campaign = Campaign::open(repository, arguments, ready, None, target.to_owned())?;
-    campaign.until_found = true;
+    let until = Until::Found;
+    let mut campaign =
+        Campaign::open(repository, arguments, ready, None, target.to_owned(), until)?;
     let aside = campaign.scratch.path().to_owned();
     let mut history = campaign.begin_history(&aside, ready)?;
     let summary = campaign.run(steps, &source, &mut history)?;
@@ -191,6 +194,15 @@ pub fn add_seeds(corpus: &mut Corpus, repository: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What ends a campaign.
+#[derive(Clone, Copy)]
+enum Until {
+    /// Time or runs, as the arguments have it; findings are told as they come.
+    TimeIsUp,
+    /// The first finding that shows again, if time or runs do not end before.
+    Found,
+}
+
 struct Campaign<'a> {
     arguments: &'a cli::Fuzz,
     target: PathBuf,
@@ -203,8 +215,7 @@ struct Campaign<'a> {
     own: Vec<(Corpus, PathBuf)>,
     /// If other campaigns share the corpus: the exchange with them.
     shared: Option<Shared>,
-    /// Whether it ends with the first finding that shows again.
-    until_found: bool,
+    until: Until,
     /// Deleted at the end.
     scratch: tempfile::TempDir,
 }
@@ -216,6 +227,7 @@ impl<'a> Campaign<'a> {
         ready: &Ready,
         several: Option<&Ready>,
         target: PathBuf,
+        until: Until,
     ) -> Result<Self> {
         let (folder, beside) = folders(arguments, ready);
         let mut corpus = Corpus::open(&folder, &beside)?;
@@ -275,7 +287,7 @@ impl<'a> Campaign<'a> {
             corpus,
             own,
             shared,
-            until_found: false,
+            until,
             scratch,
         })
     }
@@ -343,10 +355,12 @@ impl<'a> Campaign<'a> {
             match said.recv_timeout(PERIOD) {
                 Ok((number, Said::Progress(progress))) => {
                     let found = summary.add(number, *progress);
-                    if self.until_found && summary.confirmed().next().is_some() {
-                        break;
-                    }
-                    for found in found.into_iter().filter(|_| !self.until_found) {
+                    let new = match self.until {
+                        Until::Found if summary.confirmed().next().is_some() => break,
+                        Until::Found => Vec::new(),
+                        Until::TimeIsUp => found,
+                    };
+                    for found in new {
                         steps.done();
                         history.finding(begun.elapsed(), &found)?;
                         if let Some(shared) = &mut self.shared {

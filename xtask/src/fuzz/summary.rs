@@ -146,7 +146,7 @@ impl Summary {
             "reached": self.reached(), "known": self.known(), "time": shares,
             "memory": self.memory.object(), "functions": source.code.functions(),
             "not_entered": source.code.not_entered(&self.places), "lines": lines,
-            "shared": self.shared,
+            "shared": self.shared.as_ref().map(shared),
         }))
     }
 
@@ -209,6 +209,17 @@ impl Summary {
         } else {
             Exit::Held
         }
+    }
+}
+
+/// What went to a store and came from it, or why it did not.
+fn shared(came: &Result<Exchanged, String>) -> Value {
+    match came {
+        Ok(Exchanged::End { pulled, pushed, findings }) => {
+            json!({ "pulled": pulled, "pushed": pushed, "findings": findings })
+        }
+        Ok(Exchanged::Ready { pulled }) => json!({ "pulled": pulled }),
+        Ok(Exchanged::Failed { why }) | Err(why) => json!({ "failed": why }),
     }
 }
 

@@ -65,7 +65,7 @@ pub fn run(
             eprintln!("  {}\n{}", found.key, found.verdict);
             return Ok(None);
         }
-        matrix.unmutated.held += usize::try_from(first.runs)?;
+        matrix.unmutated.programs += first.runs;
     }
     for (name, mutant) in mutants {
         let series = mutant.series(name);

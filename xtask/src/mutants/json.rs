@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::matrix::{Came, Kill, Matrix, Row, Seen};
+use super::matrix::{Came, Kill, Matrix, Row, Seen, Unmutated};
 
 /// Version of the objects: raised when a field changes its meaning or goes.
 const VERSION: u32 = 1;
@@ -13,9 +13,10 @@ const VERSION: u32 = 1;
 pub fn objects(matrix: &Matrix, kernels: &[&str], elapsed: Duration) -> Vec<Value> {
     let mut objects: Vec<Value> = matrix.rows.iter().map(object).collect();
     let counts = matrix.counts();
+    let Unmutated { held, unsupported, programs } = matrix.unmutated;
     let end = json!({
         "event": "end", "version": VERSION, "kernels": kernels,
-        "unmutated": { "held": matrix.unmutated.held, "unsupported": matrix.unmutated.unsupported },
+        "unmutated": { "held": held, "unsupported": unsupported, "programs": programs },
         "killed": counts.killed(), "judged": counts.judged(), "right_rule": counts.right_rule,
         "other_rule": counts.other_rule, "share_of_other_rules": counts.share_of_other_rules(),
         "report": counts.report, "refused": counts.refused, "survived": counts.survived, "unreachable": counts.unreachable,

@@ -80,6 +80,8 @@ pub struct Unmutated {
     pub held: usize,
     /// Scenarios that it cannot be judged by.
     pub unsupported: usize,
+    /// Programs of campaigns, none of them a finding.
+    pub programs: u64,
 }
 
 /// How many mutants came to what.

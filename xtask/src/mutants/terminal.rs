@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::matrix::{Came, Kill, Matrix, Row, Seen, list};
+use super::matrix::{Came, Kill, Matrix, Row, Seen, Unmutated, list};
 use crate::report::seconds;
 
 /// Prints the matrix; of a full run each scenario that saw a mutant has a line.
@@ -12,11 +12,12 @@ pub fn print(matrix: &Matrix, elapsed: Duration) {
     }
     let counts = matrix.counts();
     let other = counts.share_of_other_rules() * 100.0;
-    say!(
-        "  unmutated   {} held, {} unsupported",
-        matrix.unmutated.held,
-        matrix.unmutated.unsupported
-    );
+    match matrix.unmutated {
+        Unmutated { held, unsupported, programs: 0 } => {
+            say!("  unmutated   {held} held, {unsupported} unsupported");
+        }
+        Unmutated { programs, .. } => say!("  unmutated   {programs} programs, no finding"),
+    }
     say!(
         "  verdict     {} of {} killed in {}: {} by a rule that they break, {} by another ({other:.1} %), {} \
          by the kernel's report, {} by the probe; {} survived, {} out of reach, {} without verdict, {} set apart",

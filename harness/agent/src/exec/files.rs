@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use refan_wire::{GuestRegion, Node, Placed};
+use refan_wire::{GuestRegion, Node, Placed, WORK_FOLDER};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
@@ -16,7 +16,7 @@ use rustix::mount::MountFlags;
 const CHUNK: usize = 64 << 10;
 
 /// Where a command has room: each a tmpfs, made in this order.
-const ROOM: [&str; 3] = ["/work", "/tmp", "/dev/shm"];
+const ROOM: [&str; 3] = [WORK_FOLDER, "/tmp", "/dev/shm"];
 /// Pseudo-terminals, where the kernel has them.
 const TERMINALS: &str = "/dev/pts";
 /// What programs take for granted in `/dev`, and where it points.

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::mutants::{Kill, Matrix, Mutant};
+use crate::mutants::{Kill, Matrix, Mutant, Unmutated};
 use crate::page::{Page, card, page, table};
 use crate::plot::time;
 
@@ -14,14 +14,23 @@ pub fn pages(matrices: &[Matrix]) -> Vec<Page> {
             h2 { (matrix.title) }
             p.quiet {
                 (matrix.end.kernels.join("; ")) br;
-                "without a bug " (matrix.end.unmutated.held) " scenarios held, "
-                (matrix.end.unmutated.unsupported) " unsupported; took " (time(matrix.end.seconds))
+                "without a bug " (without_a_bug(matrix.end.unmutated)) "; took "
+                (time(matrix.end.seconds))
             }
             (cards(matrix))
             (table(&["Bug", "Breaks", "", "Seen by"], &rows(&matrix.mutants)))
         }
     };
     vec![page("mutants.html", "Mutants", &content)]
+}
+
+fn without_a_bug(unmutated: Unmutated) -> String {
+    match unmutated {
+        Unmutated { held, unsupported, programs: 0 } => {
+            format!("{held} scenarios held, {unsupported} unsupported")
+        }
+        Unmutated { programs, .. } => format!("{programs} programs of campaigns found nothing"),
+    }
 }
 
 /// How there come to be any.
