@@ -102,13 +102,13 @@ impl<'a> Worker<'a> {
         let reference = reference.map(|prepared| Self::start(prepared, None)).transpose()?;
         let virtual_time = prepared.spec()?.profile.virtual_time.is_some();
         let reference = reference.map(Box::new);
-        let mut guest = Guest::start(prepared)?;
-        let capabilities = guest.probe(prepared)?;
+        // The first program finds a machine as those find it that are tried again: not the one that was probed.
+        let capabilities = Guest::start(prepared)?.probe(prepared)?;
         Ok(Self {
             prepared,
             virtual_time,
             capabilities,
-            guest: Some(guest),
+            guest: None,
             aside: None,
             reference,
             symbols: OnceCell::new(),
