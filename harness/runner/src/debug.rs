@@ -24,9 +24,19 @@ use crate::run::{self, SeenRun};
 
 /// Where every system call of 64-bit tasks enters.
 const SYSTEM_CALL: &str = "do_syscall_64";
-/// Where kernel reports begin: warnings, faults, checkers, and the end of it all.
-const REPORTS: [&str; 6] =
-    ["__warn", "die", "kasan_report", "refcount_warn_saturate", "ubsan_prologue", "panic"];
+/// Where kernel reports begin: warnings, faults, KASAN, lockdep, UBSAN, and the end of it all.
+///
+/// `kasan_report` is entered for what is not reported, too: where the allocator looks at what it keeps in freed
+/// objects (mm/kasan/report.c, `report_suppressed_sw`).
+const REPORTS: [&str; 7] = [
+    "__warn",
+    "die",
+    "kasan_complete_mode_report_info",
+    "debug_locks_off",
+    "refcount_warn_saturate",
+    "ubsan_prologue",
+    "panic",
+];
 /// How long QEMU may take to an answer, and the machine from one breakpoint to the next.
 const PATIENCE: Duration = Duration::from_secs(60);
 
