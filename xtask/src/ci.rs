@@ -17,8 +17,8 @@ use crate::workflows::{self, Checked};
 /// The kernel targets whose suites a pull request must pass.
 const TARGETS: &[&str] = &["fast", "kasan"];
 
-/// Tests of `xtask` that take machines.
-const DRIVEN: &str = "test(/^fuzz::driven::/)";
+/// Tests of `xtask` that take a kernel with seeded bugs.
+const ON_MUTANTS: &str = "test(/^(fuzz::driven|gdb)::/)";
 
 /// Subcommands of cargo that are packages of their own.
 const TOOLS: &[&str] = &["nextest", "deny"];
@@ -61,9 +61,9 @@ pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
     let corpus = "target/refan/ci-corpus";
     let campaign = ["--runs", "100", "--jobs", "1", "--no-seeds", "--corpus", corpus];
     steps.push(step(&[&["xtask", "fuzz"], campaign.as_slice()].concat()));
-    // The fuzz target under a driver that is not ours.
-    let driven = ["nextest", "run", "--profile", "ci", "--package", "xtask"];
-    steps.push(step(&[driven.as_slice(), &["--run-ignored", "only", "-E", DRIVEN]].concat()));
+    // The fuzz target under a driver that is not ours, and gdb, on kernels with seeded bugs.
+    let xtask = ["nextest", "run", "--profile", "ci", "--package", "xtask"];
+    steps.push(step(&[xtask.as_slice(), &["--run-ignored", "only", "-E", ON_MUTANTS]].concat()));
     // I4: classic groups, held against the kernel without the series.
     steps.push(step(&["xtask", "test", "classic", "--against", "none"]));
     steps.push(step(&[

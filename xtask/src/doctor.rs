@@ -163,13 +163,22 @@ const NEEDS: &[Need] = &[
 ];
 
 /// What only the project's own tests need.
-const NEEDS_OF_TESTS: &[Need] = &[Need {
-    name: "chromium",
-    probe: Probe::Program("chromium", "--version"),
-    version: "",
-    why: "shows the pages of coverage and campaigns to the tests",
-    packages: ["chromium"; 4],
-}];
+const NEEDS_OF_TESTS: &[Need] = &[
+    Need {
+        name: "chromium",
+        probe: Probe::Program("chromium", "--version"),
+        version: "",
+        why: "shows the pages of coverage and campaigns to the tests",
+        packages: ["chromium"; 4],
+    },
+    Need {
+        name: "gdb",
+        probe: Probe::Program("gdb", "--version"),
+        version: "",
+        why: "attaches to a finding in the tests",
+        packages: ["gdb"; 4],
+    },
+];
 
 /// What the host is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

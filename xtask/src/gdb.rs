@@ -99,3 +99,62 @@ fn script_text(prepared: &Prepared, socket: &Path) -> Result<String> {
         socket.display()
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::sync::mpsc;
+
+    use refan_program::Program;
+
+    use super::*;
+    use crate::steps::Steps;
+    use crate::{cli, mutants, select};
+
+    /// A bug that lockdep reports, the scenario that shows it, and its title.
+    const BUG: &str = "lock-order";
+    const SCENARIO: &str = "restart/watchdog-of-the-second-queue";
+    const TITLE: &str = "possible circular locking dependency in perm_group_watchdog";
+
+    /// Runs a program up to a place, where gdb tells who called what, and on to its end.
+    fn callers(prepared: &Prepared, program: &Program, place: &Place) -> (String, SeenRun) {
+        let room = tempfile::tempdir().expect("a folder");
+        let (socket, script) = (room.path().join("stub"), room.path().join("script"));
+        let text = script_text(prepared, &socket).expect("debug information");
+        std::fs::write(&script, text + "backtrace\ndetach\n").expect("written");
+        let symbols = prepared.symbols().expect("read").expect("symbols");
+        let (sender, attached) = mpsc::channel();
+        let reached = || {
+            let mut gdb = Command::new("gdb");
+            gdb.args(["-q", "-batch", "-x"]).arg(&script);
+            let child = gdb.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+            sender.send(child.expect("gdb")).expect("somebody waits");
+        };
+        let run = debug::run_to(prepared, &symbols, program, place, &socket, reached);
+        let run = run.unwrap_or_else(|error| panic!("{error:#}"));
+        let output = attached.recv().expect("it was reached").wait_with_output().expect("gdb's");
+        (String::from_utf8_lossy(&output.stdout).into_owned(), run)
+    }
+
+    #[test]
+    #[ignore = "takes the mutants' kernel of `kasan`; `cargo xtask ci pr` runs it"]
+    fn it_stops_where_the_report_begins_and_at_a_function() {
+        let repository = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let words = ["--target", "kasan", "--machine", "deterministic"].map(str::to_owned);
+        let machine = cli::Machine::of_words(&words).expect("a machine");
+        let ready = mutants::prepare(repository, BUG, &machine, &Steps::new());
+        let prepared = ready.unwrap_or_else(|error| panic!("{error:#}")).prepared;
+        let scenarios = select::scenarios(repository, &[SCENARIO.to_owned()]).expect("it");
+        let program = &scenarios[0].program;
+
+        let (callers_of_it, run) = callers(&prepared, program, &Place::Report);
+        assert_eq!(run.verdict.title().as_deref(), Some(TITLE), "{:?}", run.verdict);
+        assert!(callers_of_it.contains("print_circular_bug"), "{callers_of_it}");
+        assert!(callers_of_it.contains("perm_group_watchdog"), "{callers_of_it}");
+
+        let place = Place::Function("fanotify_queue_release".to_owned());
+        let (callers_of_it, run) = callers(&prepared, program, &place);
+        assert_eq!(run.verdict.title().as_deref(), Some(TITLE), "{:?}", run.verdict);
+        assert!(callers_of_it.contains("#0  fanotify_queue_release"), "{callers_of_it}");
+    }
+}
