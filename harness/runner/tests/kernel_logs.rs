@@ -36,6 +36,13 @@ fn order_of_locks() {
     assert_eq!(last, "</TASK>");
 }
 
+#[test]
+fn stall_of_a_preempted_task() {
+    // Bug rcu-stall of series provoke, found while the task was preempted in what KCOV calls.
+    let (title, _) = report("rcu-stall.log");
+    assert_eq!(title, "RCU stall in provoke_rcu_stall");
+}
+
 /// What the bugs of series `provoke` have printed, each told by the title that it has there
 /// (`cargo xtask bench crashes --logs harness/runner/tests/kernel_logs/provoke`).
 #[test]

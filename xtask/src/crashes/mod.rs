@@ -91,7 +91,8 @@ pub fn run(repository: &Path, arguments: &Crashes) -> Result<Exit> {
         let is_report = |outcome: &Outcome| kernel_log::first_report(&outcome.console).is_some();
         if let Some(folder) = arguments.logs.as_ref().filter(|_| first && is_report(&outcome)) {
             let file = folder.join(format!("{name}.log"));
-            std::fs::write(&file, &outcome.console)
+            std::fs::create_dir_all(folder)
+                .and_then(|()| std::fs::write(&file, &outcome.console))
                 .with_context(|| format!("cannot write {}", file.display()))?;
         }
         let mut fault = bugs.fault(name, &outcome, has_lines);

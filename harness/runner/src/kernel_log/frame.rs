@@ -132,6 +132,26 @@ pub(super) fn is_plumbing(name: &str) -> bool {
     PLUMBING.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Called between any two branches where the kernel has KCOV; it calls nothing.
+const LEAF: &str = "__sanitizer_cov_trace_pc";
+
+/// The lines, of a processor that stood in a function that calls nothing with its caller as a frame like others:
+/// the first thing above it that looks like a return address is one, though the unwinder is not sure of it.
+pub(super) fn with_callers_of_leaves<'a>(lines: &[&'a str]) -> Vec<&'a str> {
+    let mut stood_in_leaf = false;
+    let with_callers = lines.iter().map(|&line| {
+        let frame = line.trim().trim_start_matches("? ");
+        if line.trim().starts_with("RIP: ") {
+            stood_in_leaf = symbol_where_it_stood(line).and_then(of_symbol) == Some(LEAF);
+        } else if stood_in_leaf && of_symbol(frame).is_some() {
+            stood_in_leaf = false;
+            return frame;
+        }
+        line
+    });
+    with_callers.collect()
+}
+
 /// The function in which a report says that it happened: where the processor stood, unless that is
 /// plumbing, else the innermost on the stack that is none.
 pub(super) fn culprit<'a>(lines: &[&'a str]) -> Option<&'a str> {
@@ -139,10 +159,12 @@ pub(super) fn culprit<'a>(lines: &[&'a str]) -> Option<&'a str> {
     let stood = lines.iter().filter(registers).find_map(|line| symbol_where_it_stood(line));
     let stood = stood.and_then(of_symbol);
     let own = |name: &&str| !is_plumbing(name);
-    stood.filter(own).or_else(|| lines.iter().filter_map(|line| of_stack(line)).find(own)).or(stood)
+    let frames = with_callers_of_leaves(lines);
+    stood.filter(own).or_else(|| frames.into_iter().filter_map(of_stack).find(own)).or(stood)
 }
 
-/// The same where an interrupt has only found it: what the interrupt itself does is left out.
+/// The same where an interrupt has only found it: what the interrupt itself does is left out, and how the
+/// task was preempted behind it.
 pub(super) fn interrupted<'a>(lines: &[&'a str]) -> Option<&'a str> {
     let mut within = false;
     let of_task = lines.iter().filter(|line| {
@@ -150,7 +172,10 @@ pub(super) fn interrupted<'a>(lines: &[&'a str]) -> Option<&'a str> {
         within = (within || line == "<IRQ>") && line != "</IRQ>";
         !within
     });
-    culprit(&of_task.copied().collect::<Vec<_>>())
+    let of_task: Vec<&str> = of_task.copied().collect();
+    let is_entry = |name: &str| name.starts_with("asm_sysvec_") || name == "asm_common_interrupt";
+    let entry = of_task.iter().rposition(|line| of_stack(line).is_some_and(is_entry));
+    entry.and_then(|entry| culprit(&of_task[entry + 1..])).or_else(|| culprit(&of_task))
 }
 
 #[cfg(test)]
@@ -195,5 +220,26 @@ mod tests {
             " fanotify_read+0x1/0x2",
         ];
         assert_eq!(interrupted(&lines), Some("fanotify_read"));
+    }
+
+    #[test]
+    fn a_task_that_was_preempted_stands_where_it_was_interrupted() {
+        let lines = [
+            "Call Trace:",
+            " <TASK>",
+            " __schedule+0x1/0x2",
+            " preempt_schedule_irq+0x1/0x2",
+            " irqentry_exit+0x1/0x2",
+            " sysvec_apic_timer_interrupt+0x1/0x2",
+            " asm_sysvec_apic_timer_interrupt+0x1/0x2",
+            "RIP: 0010:__sanitizer_cov_trace_pc+0x1/0x70",
+            "Code: ce 5b 01",
+            "RSP: 0018:ffffc90000427d40 EFLAGS: 00000293",
+            " ? fanotify_read+0x1/0x2",
+            " ? fanotify_poll+0x1/0x2",
+            " vfs_read+0x1/0x2",
+        ];
+        assert_eq!(interrupted(&lines), Some("fanotify_read"));
+        assert_eq!(interrupted(&lines[..7]), Some("irqentry_exit"));
     }
 }

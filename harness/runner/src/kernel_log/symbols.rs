@@ -56,11 +56,10 @@ impl Symbols {
     /// inlined there stand in front, the innermost first. Below the top frame whose source is kept stand
     /// the lines around it; of a data race below that of either access.
     pub fn annotate(&self, report: &str) -> String {
-        let read = |line| {
-            let message = Line::read(line).message;
-            (line, message, self.places(message))
-        };
-        let lines: Vec<_> = report.lines().map(read).collect();
+        let messages: Vec<&str> = report.lines().map(|line| Line::read(line).message).collect();
+        let messages = frame::with_callers_of_leaves(&messages);
+        let with_places = |(line, message)| (line, message, self.places(message));
+        let lines: Vec<_> = report.lines().zip(messages).map(with_places).collect();
         let is_kept = |places: &[Place]| places.iter().any(|place| self.around(place).is_some());
         let shown = shown(lines.iter().map(|(_, message, places)| (*message, is_kept(places))));
         let annotated = lines.iter().enumerate().flat_map(|(at, (line, _, places))| {
