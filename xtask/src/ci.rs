@@ -18,7 +18,7 @@ use crate::workflows::{self, Checked};
 const TARGETS: &[&str] = &["fast", "kasan"];
 
 /// Tests of `xtask` that take a kernel with seeded bugs.
-const ON_MUTANTS: &str = "test(/^(fuzz::driven|gdb)::/)";
+const ON_MUTANTS: &str = "test(/^(fuzz::driven|gdb|test)::/)";
 
 /// Subcommands of cargo that are packages of their own.
 const TOOLS: &[&str] = &["nextest", "deny"];

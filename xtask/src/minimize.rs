@@ -176,9 +176,7 @@ fn keep(
                 [] => c_source(repository, prepared, &outcome)?,
                 _ => None,
             };
-            return Ok(artifact::write_with_c(
-                parent, prepared, reference, &outcome, earlier, c_source,
-            )?);
+            return Ok(artifact::write_with_c(parent, prepared, reference, &outcome, c_source)?);
         }
     }
     bail!("the least program, {LEAST} in {}, has not failed again", artifact.display())

@@ -99,7 +99,7 @@ fn keep(
     if !outcome.verdict.is_finding() {
         return None;
     }
-    match artifact::write(folder, prepared, reference, outcome, &[]) {
+    match artifact::write(folder, prepared, reference, outcome) {
         Ok(folder) => Some(folder),
         Err(error) => {
             eprintln!("warning: what `{}` found is not kept: {error}", outcome.name);
@@ -135,6 +135,9 @@ fn exit(totals: &Totals, scenarios: usize) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    use refan_runner::earlier;
+    use refan_runner::run::Worker;
+
     use super::*;
 
     #[test]
@@ -151,5 +154,32 @@ mod tests {
         assert_eq!(exit(&totals(2, 1, 0, 1), 4), Exit::Broken);
         assert_eq!(exit(&totals(0, 0, 4, 0), 4), Exit::NoVerdict);
         assert_eq!(exit(&totals(3, 0, 0, 0), 4), Exit::NoVerdict);
+    }
+
+    /// Which of two locks lockdep names depends on what it saw before: where another program has released a
+    /// queue, the watchdog.
+    #[test]
+    #[ignore = "takes the mutants' kernel of `kasan`; `cargo xtask ci pr` runs it"]
+    fn what_shows_only_behind_others_is_kept_with_them() {
+        let repository = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let words = ["--target", "kasan", "--machine", "deterministic"].map(str::to_owned);
+        let machine = cli::Machine::of_words(&words).expect("a machine");
+        let ready = mutants::prepare(repository, "lock-order", &machine, &Steps::new());
+        let prepared = ready.unwrap_or_else(|error| panic!("{error:#}")).prepared;
+        let names = ["restart/order", "restart/watchdog"].map(str::to_owned);
+        let scenarios = select::scenarios(repository, &names).expect("scenarios");
+        let mut worker = Worker::start(&prepared, None).expect("a machine");
+        let outcomes: Vec<_> =
+            scenarios.iter().map(|scenario| worker.run(scenario, Budget::default())).collect();
+        assert!(matches!(outcomes[0].verdict, Verdict::Held), "{}", outcomes[0].verdict);
+        let told = outcomes[1].verdict.title();
+        let title = "possible circular locking dependency in perm_group_watchdog";
+        assert_eq!(told.as_deref(), Some(title), "{}", outcomes[1].verdict);
+        assert_eq!(outcomes[1].repeated, Some((2, 2)));
+        assert!(!outcomes[1].earlier.is_empty());
+        let folder = tempfile::tempdir().expect("a folder");
+        let kept = artifact::write(folder.path(), &prepared, None, &outcomes[1]).expect("kept");
+        let earlier = artifact::Artifact::earlier(&kept).expect("read");
+        assert_eq!(earlier::encode(&earlier), earlier::encode(&outcomes[1].earlier));
     }
 }

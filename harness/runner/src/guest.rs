@@ -9,6 +9,7 @@ use refan_program::{Facility, Program};
 use refan_vm::{Machine, MachineError, SharedMemory};
 use refan_wire::{COUNTERS, Job, Leak, Placed, Record, RegionError};
 
+use crate::earlier::Earlier;
 use crate::prepared::{Declared, Prepared};
 
 /// What the kernel under test can do.
@@ -39,6 +40,8 @@ pub struct Guest {
     patience: Duration,
     jobs: u64,
     programs: u32,
+    /// What it has done since it was started, as far as programs may depend on it.
+    done: Vec<Earlier>,
     console_seen: u64,
     waited: Duration,
 }
@@ -82,7 +85,8 @@ impl Guest {
         let console_seen = machine.console().len();
         let Prepared { api, patience, mutant, .. } = *prepared;
         let waited = Duration::ZERO;
-        let mut guest = Self { machine, api, patience, jobs: 0, programs: 0, console_seen, waited };
+        let (jobs, programs, done) = (0, 0, Vec::new());
+        let mut guest = Self { machine, api, patience, jobs, programs, done, console_seen, waited };
         mutant.map_or(Ok(()), |switch| guest.set_mutant(switch))?;
         Ok(guest)
     }
@@ -105,7 +109,8 @@ impl Guest {
             .context("the machine did not start")?;
         let console_seen = machine.console().len();
         let (api, waited) = (prepared.api, Duration::ZERO);
-        Ok(Self { machine, api, patience: LONG, jobs: 0, programs: 0, console_seen, waited })
+        let (jobs, programs, done) = (0, 0, Vec::new());
+        Ok(Self { machine, api, patience: LONG, jobs, programs, done, console_seen, waited })
     }
 
     /// Waits until the machine rings for the first time, and has its kernel be what it is told to be.
@@ -221,9 +226,16 @@ impl Guest {
         self.programs
     }
 
+    /// What it had done when it began with the program that it ran last.
+    pub fn earlier(&self) -> &[Earlier] {
+        let last = self.done.iter().rposition(|one| matches!(one, Earlier::Program(_)));
+        &self.done[..last.unwrap_or(self.done.len())]
+    }
+
     /// Runs a program.
     pub fn run(&mut self, program: &Program) -> Result<Run> {
         self.programs += 1;
+        self.done.push(Earlier::Program(program.clone()));
         self.job(&Job::Run { api: self.api_pair(), program: program.bare().encode() })
     }
 
@@ -254,6 +266,7 @@ impl Guest {
 
     /// What the programs that have run here have left in the kernel beyond what each was asked for.
     pub fn account(&mut self) -> Result<Vec<Leak>> {
+        self.done.push(Earlier::Account);
         let run = self.job(&Job::Account)?;
         if let Some(failure) = run.failure {
             return Err(failure).context("the machine failed in the accounting");

@@ -75,6 +75,7 @@ fn without_machine(scenario: &Scenario, error: &anyhow::Error) -> Outcome {
         history: String::new(),
         console: String::new(),
         repeated: None,
+        earlier: Vec::new(),
         sweep: None,
         reach: Reach::default(),
         program: Some(scenario.program.clone()),

@@ -44,6 +44,8 @@ pub struct Outcome {
     pub console: String,
     /// Of a finding: how often it showed again, of how many tries on a fresh machine.
     pub repeated: Option<(u32, u32)>,
+    /// What ran on the machine before it, as far as it does not show without.
+    pub earlier: Vec<Earlier>,
     /// What was tried, if a branch is swept.
     pub sweep: Option<Sweep>,
     /// What its run came to beside the verdict.
@@ -166,7 +168,31 @@ impl<'a> Worker<'a> {
     /// The same behind what a machine did before.
     pub fn run_behind(&mut self, earlier: &[Earlier], scenario: &Scenario) -> Outcome {
         let ran = self.behind(earlier, &scenario.program);
-        self.outcome(scenario, &scenario.program, ran, None)
+        let outcome = self.outcome(scenario, &scenario.program, ran, None);
+        Outcome { earlier: earlier.to_vec(), ..outcome }
+    }
+
+    /// Runs a scenario behind what its machine had done before, and then behind as little of that as it
+    /// takes to find this. None if it does not show so either.
+    pub(crate) fn shown_behind(
+        &mut self,
+        earlier: &[Earlier],
+        scenario: &Scenario,
+        title: &str,
+        tries: u32,
+    ) -> Option<Outcome> {
+        let mut shows = |earlier: &[Earlier]| {
+            let outcome = self.run_behind(earlier, scenario);
+            (outcome.verdict.title().as_deref() == Some(title)).then_some(outcome)
+        };
+        let all = shows(earlier)?;
+        let lengths = std::iter::successors(Some(1), |length| Some(length * 2));
+        let shorter = lengths.take_while(|length| *length < earlier.len());
+        let least = shorter.map(|length| &earlier[earlier.len() - length..]).find_map(&mut shows);
+        let mut outcome = least.unwrap_or(all);
+        let again = (0..tries).filter(|_| shows(&outcome.earlier).is_some()).count() as u32;
+        outcome.repeated = Some((again, tries));
+        Some(outcome)
     }
 
     /// Runs and judges a program behind what a machine did before, mostly nothing, on a freshly restored
@@ -209,6 +235,7 @@ impl<'a> Worker<'a> {
         let begun = Instant::now();
         let mut repeated = None;
         if let Some(title) = ran.verdict.title() {
+            let earlier = self.guest.as_ref().map_or(&[][..], Guest::earlier).to_vec();
             let mut again = 0;
             for _ in 0..REPEATS {
                 self.restart();
@@ -216,6 +243,14 @@ impl<'a> Worker<'a> {
                     u32::from(self.accounted(program).verdict.title().as_ref() == Some(&title));
             }
             repeated = Some((again, REPEATS));
+            // On a machine whose time is virtual it comes of what ran there, then.
+            if again == 0 && self.virtual_time && !earlier.is_empty() {
+                let scenario = Scenario { name: scenario.name.clone(), program: program.clone() };
+                let shown = self.shown_behind(&earlier, &scenario, &title, REPEATS);
+                if let Some(outcome) = shown {
+                    return Outcome { elapsed: ran.elapsed + begun.elapsed(), ..outcome };
+                }
+            }
         }
         let mut outcome = self.outcome(scenario, program, ran, repeated);
         outcome.elapsed += begun.elapsed();
@@ -244,6 +279,7 @@ impl<'a> Worker<'a> {
             history,
             console,
             repeated,
+            earlier: Vec::new(),
             sweep: None,
             reach,
             program: Some(program.clone()),
@@ -286,6 +322,7 @@ impl<'a> Worker<'a> {
             history: String::new(),
             console: String::new(),
             repeated: None,
+            earlier: Vec::new(),
             sweep: None,
             reach: Reach::default(),
             program: None,

@@ -50,6 +50,7 @@ impl Report for Json {
             object["history"] = outcome.history.clone().into();
             object["console"] = outcome.console.clone().into();
             object["repeated"] = json!(outcome.repeated);
+            object["earlier"] = json!(outcome.earlier.len());
             object["artifact"] = json!(artifact);
             object["program"] = json!(outcome.program.as_ref().map(ToString::to_string));
         }

@@ -145,7 +145,13 @@ fn paragraph(outcome: &Outcome, artifact: Option<&Path>) -> String {
     let mut text = format!("{}: {}\n", outcome.name, outcome.verdict.word());
     indent(&mut text, &outcome.verdict.to_string());
     if let Some((again, runs)) = outcome.repeated {
-        indent(&mut text, &format!("repeated  {again} of {runs} on a freshly restored machine"));
+        let behind = match outcome.earlier.len() {
+            0 => String::new(),
+            earlier => format!(", behind {earlier} that ran there before it"),
+        };
+        let text_of_it =
+            format!("repeated  {again} of {runs} on a freshly restored machine{behind}");
+        indent(&mut text, &text_of_it);
     }
     if let Some(folder) = artifact {
         indent(&mut text, &format!("kept in   {}", folder.display()));

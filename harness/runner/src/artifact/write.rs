@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::folder::{self, Files};
 use super::record::{Artifact, Broken, Error, FORMAT, Guest, Kernel, Machine};
 use super::{C_SOURCE, EARLIER, PROGRAM, RECORD, readme};
-use crate::earlier::{self, Earlier};
+use crate::earlier;
 use crate::prepared::{CONFIG, IDENTITY};
 use crate::{Outcome, Prepared, Verdict};
 
@@ -21,8 +21,7 @@ const LONGEST_NAME: usize = 100;
 /// Keeps a finding below `parent`, in a folder that is called after its title, and says where. If the
 /// same finding is kept there already it stays as it is.
 ///
-/// `reference` is the machine that programs without the feature were held against, `earlier` what has to
-/// run before the program.
+/// `reference` is the machine that programs without the feature were held against.
 ///
 /// # Errors
 /// The outcome is no finding; the kernel's or machine's files cannot be read; the folder cannot be
@@ -32,9 +31,8 @@ pub fn write(
     prepared: &Prepared,
     reference: Option<&Prepared>,
     outcome: &Outcome,
-    earlier: &[Earlier],
 ) -> Result<PathBuf, Error> {
-    write_with_c(parent, prepared, reference, outcome, earlier, None)
+    write_with_c(parent, prepared, reference, outcome, None)
 }
 
 /// Keeps a finding that was minimized, with the program as C where it has that form.
@@ -46,7 +44,6 @@ pub fn write_with_c(
     prepared: &Prepared,
     reference: Option<&Prepared>,
     outcome: &Outcome,
-    earlier: &[Earlier],
     c_source: Option<String>,
 ) -> Result<PathBuf, Error> {
     let not_told = |why: String| Error::NotTold { scenario: outcome.name.clone(), why };
@@ -107,8 +104,8 @@ pub fn write_with_c(
     if let Some(program) = &program {
         files.push((PROGRAM, program.to_string().into()));
         files.push(("program.bin", binary.unwrap_or_default()));
-        if !earlier.is_empty() {
-            files.push((EARLIER, earlier::encode(earlier)));
+        if !outcome.earlier.is_empty() {
+            files.push((EARLIER, earlier::encode(&outcome.earlier)));
         }
     }
     files.extend(c_source.map(|text| (C_SOURCE, text.into_bytes())));

@@ -64,8 +64,6 @@ pub struct Driver {
     known: HashSet<Key>,
     /// Those that have run since it was last asked what is left of them.
     batch: Vec<Program>,
-    /// What the machine has done since it was started.
-    earlier: Vec<Earlier>,
     /// The races that were met, and those of them that are to be tried at other instants.
     races: Races,
     open: VecDeque<Race>,
@@ -110,7 +108,6 @@ impl Driver {
             guest: Some(guest),
             known: HashSet::new(),
             batch: Vec::new(),
-            earlier: Vec::new(),
             races: Races::default(),
             open: VecDeque::new(),
             racing: Duration::ZERO,
@@ -182,7 +179,7 @@ impl Driver {
             return Ok((records, None));
         }
         let found = self.account()?;
-        if self.earlier.len() >= MOST_EARLIER {
+        if self.guest.as_ref().is_some_and(|guest| guest.earlier().len() >= MOST_EARLIER) {
             self.drop_machine();
         }
         Ok((records, found))
@@ -229,12 +226,12 @@ impl Driver {
         self.guest.as_mut().context("the machine is gone")
     }
 
-    /// What a machine has seen is in its memory until it is gone. Returns what it has done.
+    /// What a machine has seen is in its memory until it is gone. Returns what it had done before its last
+    /// program.
     fn drop_machine(&mut self) -> Vec<Earlier> {
         self.take_places();
-        self.guest = None;
         self.batch.clear();
-        std::mem::take(&mut self.earlier)
+        self.guest.take().map(|guest| guest.earlier().to_vec()).unwrap_or_default()
     }
 
     fn take_places(&mut self) {
@@ -267,9 +264,7 @@ impl Driver {
         if verdict.is_finding() {
             return Ok((records, verdict));
         }
-        if whole {
-            self.earlier.push(Earlier::Program(program.clone()));
-        } else {
+        if !whole {
             self.drop_machine();
         }
         Ok((records, verdict))
@@ -311,7 +306,6 @@ impl Driver {
     fn account(&mut self) -> Result<Option<Found>> {
         let begun = Instant::now();
         let leaks = self.guest()?.account();
-        self.earlier.push(Earlier::Account);
         self.progress.shares.accounting += begun.elapsed();
         let batch = std::mem::take(&mut self.batch);
         let Some(last) = batch.last() else { return Ok(None) };

@@ -145,16 +145,22 @@ impl Confirmer {
         };
         for prepared in [plain, watched] {
             if let Some(outcome) = try_all(prepared, again().collect())? {
-                return self.keep(prepared, outcome, key, None, &[]);
+                return self.keep(prepared, outcome, key, None);
             }
         }
         if self.inexact.is_none()
-            && let Some((outcome, earlier)) = self.behind(&scenario(program), &seen, earlier)?
+            && let Some(title) = seen.title()
+            && let Some(outcome) = Worker::start(watched, None)?.shown_behind(
+                earlier,
+                &scenario(program),
+                &title,
+                TRIES,
+            )
         {
-            return self.keep(watched, outcome, key, None, earlier);
+            return self.keep(watched, outcome, key, None);
         }
         if let Some(outcome) = try_all(plain, moved)? {
-            return self.keep(plain, outcome, key, None, &[]);
+            return self.keep(plain, outcome, key, None);
         }
         if let Some(inexact) = &self.inexact {
             return self.rated(inexact, &scenario(program), seen, key);
@@ -162,7 +168,7 @@ impl Confirmer {
         let Some(mut outcome) = last else { anyhow::bail!("nothing was tried") };
         outcome.verdict = seen;
         outcome.program = Some(program.clone());
-        self.keep(watched, outcome, key, Some((0, tries)), &[])
+        self.keep(watched, outcome, key, Some((0, tries)))
     }
 
     /// The first of these programs that leaves something in the kernel, each on a machine of its own.
@@ -189,35 +195,11 @@ impl Confirmer {
             outcomes.into_iter().partition(|it| it.verdict.title() == seen.title());
         let rate = (shown.len() as u32, runs);
         if let Some(outcome) = shown.into_iter().next() {
-            return self.keep(inexact, outcome, key, Some(rate), &[]);
+            return self.keep(inexact, outcome, key, Some(rate));
         }
         let Some(mut outcome) = others.pop() else { anyhow::bail!("nothing was tried") };
         outcome.verdict = seen;
-        self.keep(inexact, outcome, key, Some(rate), &[])
-    }
-
-    /// Runs a scenario behind what its machine had done before, and then behind as little of that as it
-    /// takes. None if it does not show so either.
-    fn behind<'e>(
-        &self,
-        scenario: &Scenario,
-        seen: &Verdict,
-        earlier: &'e [Earlier],
-    ) -> Result<Option<(Outcome, &'e [Earlier])>> {
-        let [_, watched] = &self.machines;
-        let mut worker = Worker::start(watched, None)?;
-        let mut shows = |earlier: &'e [Earlier]| {
-            let outcome = worker.run_behind(earlier, scenario);
-            (outcome.verdict.title() == seen.title()).then_some((outcome, earlier))
-        };
-        let Some(all) = shows(earlier) else { return Ok(None) };
-        let lengths = std::iter::successors(Some(1), |length| Some(length * 2));
-        let shorter = lengths.take_while(|length| *length < earlier.len());
-        let least = shorter.map(|length| &earlier[earlier.len() - length..]).find_map(&mut shows);
-        let (mut outcome, least) = least.unwrap_or(all);
-        let again = (0..TRIES).filter(|_| shows(least).is_some()).count() as u32;
-        outcome.repeated = Some((again, TRIES));
-        Ok(Some((outcome, least)))
+        self.keep(inexact, outcome, key, Some(rate))
     }
 
     fn keep(
@@ -226,10 +208,9 @@ impl Confirmer {
         mut outcome: Outcome,
         key: Key,
         repeated: Option<(u32, u32)>,
-        earlier: &[Earlier],
     ) -> Result<Found> {
         outcome.repeated = repeated.or(outcome.repeated);
-        let kept = artifact::write(&self.folder, prepared, None, &outcome, earlier);
+        let kept = artifact::write(&self.folder, prepared, None, &outcome);
         if let Err(error) = &kept {
             eprintln!("error: a finding is not kept: {error}");
         }
@@ -239,7 +220,7 @@ impl Confirmer {
         Ok(Found {
             key,
             repeated: outcome.repeated.unwrap_or_default(),
-            earlier: earlier.len(),
+            earlier: outcome.earlier.len(),
             artifact: kept.ok(),
             program,
             verdict: outcome.verdict.to_string(),

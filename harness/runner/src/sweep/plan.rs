@@ -268,6 +268,7 @@ impl Swept<'_> {
             history,
             console,
             repeated: None,
+            earlier: Vec::new(),
             reach: Reach::default(),
             sweep: Some(sweep),
             program: Some(self.scenario.program.clone()),
