@@ -13,10 +13,13 @@ use crate::violation::Allowed;
 const DEFAULT_FD_LIMIT: i32 = 1024;
 
 impl State {
-    /// The fd that the task's call returned gets its name.
-    pub(crate) fn bind_fd(&mut self, cx: &Context<'_>, task: Task, fd: i32) {
+    /// The fd that the task's call returned gets its name. A task that is killed may have come so far before its
+    /// trace tells that the call has returned.
+    pub(crate) fn bind_fd(&mut self, cx: &mut Context<'_>, task: Task, fd: i32) {
         let step = self.task(task).call.as_ref().map_or(cx.step, |call| call.step);
-        if let Some(Bind::Fd(var)) = cx.program.steps.get(step).map(|step| &step.bind)
+        let is_named = cx.open_ended || cx.peek(step).is_some() || cx.choose(2) == 1;
+        if is_named
+            && let Some(Bind::Fd(var)) = cx.program.steps.get(step).map(|step| &step.bind)
             && let Some(value) = self.vars.get_mut(usize::from(var.0))
         {
             *value = fd;

@@ -229,6 +229,28 @@ par {
     gone.quiet(&["r", "a"]).breaks("Q4", 5);
 }
 
+/// What a call that was not seen to return would have named is named or not.
+#[test]
+fn a_task_killed_in_its_call_may_have_named_what_it_opened() {
+    let text = "\
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)
+d = fork()
+file = open(f0, O_RDONLY)
+par {
+    kill(d)
+    d: q = open_queue(c)
+    q2 = open_queue(c)
+}
+close(q)
+";
+    let busy = errno("EBUSY");
+    let block = || Tape::of(text).sets_up(2).ret(1).block().enter(4).enter(5).enter(6);
+    let killed = || block().exit(4, 0).exit(6, busy).ended("d", true).quiet(&[]);
+    killed().ret(errno("EBADF")).holds();
+    killed().ret(0).holds();
+    killed().ret(errno("EINVAL")).breaks("I4", 7);
+}
+
 /// R8, Q2: a daemon that is killed lets go of its queue some time before it is reaped.
 #[test]
 fn a_killed_daemon_beside_its_successor() {
