@@ -108,8 +108,7 @@ mod tests {
     use refan_program::Program;
 
     use super::*;
-    use crate::steps::Steps;
-    use crate::{cli, mutants, select};
+    use crate::{mutants, select};
 
     /// A bug that lockdep reports, the scenario that shows it, and its title.
     const BUG: &str = "lock-order";
@@ -140,10 +139,7 @@ mod tests {
     #[ignore = "takes the mutants' kernel of `kasan`; `cargo xtask ci pr` runs it"]
     fn it_stops_where_the_report_begins_and_at_a_function() {
         let repository = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        let words = ["--target", "kasan", "--machine", "deterministic"].map(str::to_owned);
-        let machine = cli::Machine::of_words(&words).expect("a machine");
-        let ready = mutants::prepare(repository, BUG, &machine, &Steps::new());
-        let prepared = ready.unwrap_or_else(|error| panic!("{error:#}")).prepared;
+        let prepared = mutants::on_kasan(repository, BUG);
         let scenarios = select::scenarios(repository, &[SCENARIO.to_owned()]).expect("it");
         let program = &scenarios[0].program;
 

@@ -162,10 +162,7 @@ mod tests {
     #[ignore = "takes the mutants' kernel of `kasan`; `cargo xtask ci pr` runs it"]
     fn what_shows_only_behind_others_is_kept_with_them() {
         let repository = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        let words = ["--target", "kasan", "--machine", "deterministic"].map(str::to_owned);
-        let machine = cli::Machine::of_words(&words).expect("a machine");
-        let ready = mutants::prepare(repository, "lock-order", &machine, &Steps::new());
-        let prepared = ready.unwrap_or_else(|error| panic!("{error:#}")).prepared;
+        let prepared = mutants::on_kasan(repository, "lock-order");
         let names = ["restart/order", "restart/watchdog"].map(str::to_owned);
         let scenarios = select::scenarios(repository, &names).expect("scenarios");
         let mut worker = Worker::start(&prepared, None).expect("a machine");

@@ -5,8 +5,7 @@ use std::process::{Command, Output};
 
 use refan_runner::Prepared;
 
-use crate::steps::Steps;
-use crate::{cli, mutants, select};
+use crate::{mutants, select};
 
 /// The bug, the scenario that sees it, and what is told of it.
 const BUG: &str = "restart-at-tail";
@@ -56,10 +55,7 @@ fn said(output: &Output) -> String {
 #[ignore = "takes the mutants' kernel of `kasan`; `cargo xtask ci pr` runs it"]
 fn what_a_driver_finds_is_kept_and_shows_again() {
     let repository = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    let words = ["--target", "kasan", "--machine", "deterministic"].map(str::to_owned);
-    let machine = cli::Machine::of_words(&words).expect("a machine");
-    let ready = mutants::prepare(repository, BUG, &machine, &Steps::new());
-    let broken = ready.unwrap_or_else(|error| panic!("{error:#}")).prepared;
+    let broken = mutants::on_kasan(repository, BUG);
     let good = Prepared { mutant: Some(0), ..broken.clone() };
     let target = super::build(repository).unwrap_or_else(|error| panic!("{error:#}"));
     let driven = Driven { folder: tempfile::tempdir().expect("a folder"), target };

@@ -125,6 +125,15 @@ fn tell(
     Ok(())
 }
 
+/// A deterministic machine whose kernel of `kasan` has this bug, for tests.
+#[cfg(test)]
+pub fn on_kasan(repository: &Path, name: &str) -> refan_runner::Prepared {
+    let words = ["--target", "kasan", "--machine", "deterministic"].map(str::to_owned);
+    let machine = cli::Machine::of_words(&words).expect("a machine");
+    let ready = prepare(repository, name, &machine, &Steps::new());
+    ready.unwrap_or_else(|error| panic!("{error:#}")).prepared
+}
+
 /// Prepares the kernel with the seeded bug of that name.
 pub fn prepare(
     repository: &Path,
