@@ -95,14 +95,15 @@ impl State {
         self.deliver(cx, task, transit)
     }
 
-    /// Whether the event behind the one that was taken fits, but not into what is there.
+    /// Whether one of the events behind the one that was taken fits, but not into what is there.
     fn next_is_missing(&self, transit: &Transit) -> bool {
         let Reading { group, room, good, .. } = transit.reading;
-        let taken = transit.due.len as u32;
-        self.group(group).unread.first().is_some_and(|next| {
-            let both = taken + self.event_len(group, *next) as u32;
-            both <= room && both > good
-        })
+        let mut end = transit.due.len as u32;
+        let ends = self.group(group).unread.iter().map(|next| {
+            end += self.event_len(group, *next) as u32;
+            end
+        });
+        ends.take_while(|end| *end <= room).any(|end| end > good)
     }
 
     /// What the reader slept for while it copied an event out is there.
