@@ -237,7 +237,7 @@ mod tests {
         let own = std::env::current_exe().expect("this test");
         assert!(told(&bare, &own).contains("--rootfs") && told(&bare, &own).contains("-static"));
         let program = inside(true, None).own(&script).expect("a script");
-        assert_eq!(program.in_guest(), b"/work/s.sh");
+        assert_eq!(program.in_guest(), format!("{WORK_FOLDER}/s.sh").into_bytes());
     }
 
     #[test]
