@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::memory::Memory;
 use super::source::Source;
 use crate::exit::Exit;
-use crate::report::seconds;
+use crate::report::{self, seconds};
 
 /// What all workers have done together.
 #[derive(Default)]
@@ -242,14 +242,7 @@ pub fn print_start(prepared: &Prepared, several: Option<&str>, json: bool) {
 
 /// A finding, for people.
 pub fn print_finding(found: &Found) {
-    let (again, tries) = found.repeated;
-    say!("\nfinding: {}", found.key);
-    found.verdict.lines().for_each(|line| say!("    {line}"));
-    let behind = match found.earlier {
-        0 => String::new(),
-        earlier => format!(", behind {earlier} programs that ran before it"),
-    };
-    say!("    repeated  {again} of {tries} on a freshly restored machine{behind}");
+    say!("    repeated  {}", report::repeated(found.repeated, found.earlier));
     if let Some(artifact) = &found.artifact {
         say!("    kept in   {}", artifact.display());
     }

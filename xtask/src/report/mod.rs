@@ -14,7 +14,7 @@ use refan_runner::{Outcome, Prepared};
 
 use crate::cli::Output;
 
-pub use terminal::seconds;
+pub use terminal::{repeated, seconds};
 
 /// Takes what happens during a run, in the order in which it happens.
 pub trait Report {

@@ -141,17 +141,20 @@ fn s(number: usize) -> &'static str {
     if number == 1 { "" } else { "s" }
 }
 
+/// How often a finding showed again, of how many tries, and behind how much of what ran before.
+pub fn repeated((again, tries): (u32, u32), earlier: usize) -> String {
+    let behind = match earlier {
+        0 => String::new(),
+        earlier => format!(", behind {earlier} that ran there before it"),
+    };
+    format!("{again} of {tries} on a freshly restored machine{behind}")
+}
+
 fn paragraph(outcome: &Outcome, artifact: Option<&Path>) -> String {
     let mut text = format!("{}: {}\n", outcome.name, outcome.verdict.word());
     indent(&mut text, &outcome.verdict.to_string());
-    if let Some((again, runs)) = outcome.repeated {
-        let behind = match outcome.earlier.len() {
-            0 => String::new(),
-            earlier => format!(", behind {earlier} that ran there before it"),
-        };
-        let text_of_it =
-            format!("repeated  {again} of {runs} on a freshly restored machine{behind}");
-        indent(&mut text, &text_of_it);
+    if let Some(rate) = outcome.repeated {
+        indent(&mut text, &format!("repeated  {}", repeated(rate, outcome.earlier.len())));
     }
     if let Some(folder) = artifact {
         indent(&mut text, &format!("kept in   {}", folder.display()));

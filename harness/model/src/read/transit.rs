@@ -85,7 +85,7 @@ impl State {
             return Ok(());
         }
         // A read that sleeps for its buffer further on is not seen to return now.
-        let sleeps = transit.reading.missing && self.next_is_missing(&transit);
+        let sleeps = transit.reading.missing && self.will_be_missing(&transit);
         if let Some(before) = before
             && !sleeps
             && !cx.is_unseen(self, task)
@@ -96,7 +96,7 @@ impl State {
     }
 
     /// Whether one of the events behind the one that was taken fits, but not into what is there.
-    fn next_is_missing(&self, transit: &Transit) -> bool {
+    fn will_be_missing(&self, transit: &Transit) -> bool {
         let Reading { group, room, good, .. } = transit.reading;
         let mut end = transit.due.len as u32;
         let ends = self.group(group).unread.iter().map(|next| {
