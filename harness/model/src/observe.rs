@@ -74,7 +74,7 @@ impl Return {
 pub enum Seen {
     /// Nothing.
     Nothing,
-    /// Bytes of a file.
+    /// Bytes of a file, or of a queue where they are no events.
     Bytes(Vec<u8>),
     /// Events of a queue.
     Events(Vec<SeenEvent>),

@@ -3,10 +3,11 @@
 use refan_abi::Errno;
 use refan_model::Seen;
 use refan_program::parse;
-use refan_wire::{Leak, Record};
+use refan_wire::{Data, Leak, Record};
 
 use super::judge;
 use super::simulated::simulated;
+use super::tape::Tape;
 use crate::judge::simulated::{API, trace};
 use crate::judge::{Judgement, is_whole, leaked};
 
@@ -119,6 +120,16 @@ fn shutdown() {
     last(&format!("{WATCH}close(c)\npoll(q)\n"), 0, "S2");
     last(&format!("{WATCH}close(c)\nwrite(q, 3, ALLOW)\n"), 8, "S2");
     last(&format!("{WATCH}close(c)\nfionread(q)\n"), 24, "S2");
+}
+
+#[test]
+fn what_is_read_is_no_event() {
+    let no_event = |len| Data::Events { bytes: vec![0; len], objects: Vec::new() };
+    let watched = |text: &str| Tape::of(&format!("{WATCH}{text}")).ret(0).ret(0).ret(1).blocks();
+    for len in [1, 24] {
+        watched("read(q)\n").data(len as i64, no_event(len)).breaks("Q4", 5);
+    }
+    watched("close(c)\nread(q)\n").ret(0).also(3, 0).data(1, no_event(1)).breaks("S2", 6);
 }
 
 #[test]
