@@ -97,7 +97,7 @@ pub fn prepare(repository: &Path, options: &cli::Machine, steps: &Steps) -> Resu
         accelerator: accel.kind,
         kernel: image.path.clone(),
         initramfs: Some(initramfs.path().join(INITRAMFS)),
-        extra_cmdline: String::new(),
+        extra_cmdline: options.append.clone().unwrap_or_default(),
     };
     let machine = describe(&spec, accel.why_not_kvm.as_deref());
     let snapshot = snapshot(&spec, &image.digest, &cache, steps)?;
@@ -112,6 +112,7 @@ pub fn prepare(repository: &Path, options: &cli::Machine, steps: &Steps) -> Resu
         mutant: None,
         qemu: spec.qemu.path().to_owned(),
         profile: profile_path(repository, &spec.profile.name),
+        append: spec.extra_cmdline,
         accelerator: spec.accelerator,
         image: image.path,
         initramfs: initramfs.path().join(INITRAMFS),
@@ -124,6 +125,13 @@ pub fn prepare(repository: &Path, options: &cli::Machine, steps: &Steps) -> Resu
     let parts = [Some(initramfs), snapshot.map(|(entry, _)| entry)];
     let parts = parts.into_iter().flatten().collect();
     Ok(Ready { prepared, smp: image.smp, cache, binaries, _kernel: image.kernel, _parts: parts })
+}
+
+/// The options of a campaign's machine, which stand for the same wherever they are given.
+pub fn in_campaigns(repository: &Path, options: &cli::Machine) -> Result<cli::Machine> {
+    let target = configs(repository).target(&options.target)?;
+    let append = Some(target.in_campaigns).filter(|parameters| !parameters.is_empty());
+    Ok(cli::Machine { append: options.append.clone().or(append), ..options.clone() })
 }
 
 /// The findings that are known.

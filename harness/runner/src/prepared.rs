@@ -73,6 +73,9 @@ pub struct Prepared {
     pub qemu: PathBuf,
     /// The machine profile's file.
     pub profile: PathBuf,
+    /// Parameters for the kernel's command line, behind the profile's.
+    #[serde(default)]
+    pub append: String,
     /// The accelerator that was chosen.
     pub accelerator: Kind,
     /// The kernel image.
@@ -185,7 +188,7 @@ impl Prepared {
             accelerator: self.accelerator,
             kernel: self.image.clone(),
             initramfs: Some(self.initramfs.clone()),
-            extra_cmdline: String::new(),
+            extra_cmdline: self.append.clone(),
         })
     }
 

@@ -70,7 +70,8 @@ pub fn fuzz(repository: &Path, measure: &cli::MeasureFuzz) -> Result<Exit> {
 /// The rates, and what the fuzzer spent its time with.
 pub fn rates(repository: &Path, measure: &cli::MeasureFuzz) -> Result<([Figure; 2], Shares)> {
     let steps = Steps::new();
-    let ready = prepare::prepare(repository, &measure.machine, &steps)?;
+    let machine = prepare::in_campaigns(repository, &measure.machine)?;
+    let ready = prepare::prepare(repository, &machine, &steps)?;
     let prepared = &ready.prepared;
     steps.phase("build the fuzz target");
     let target = campaign::build(repository)?;

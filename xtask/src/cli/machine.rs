@@ -33,6 +33,10 @@ pub struct Machine {
     /// API profile: a name in kernel-configs/api [default: the target's]
     #[arg(long, value_name = "NAME")]
     pub api: Option<String>,
+    /// Parameters for the kernel's command line, behind the machine's [default: none; those that the target
+    /// has for campaigns in `fuzz`]
+    #[arg(long, value_name = "PARAMETERS", allow_hyphen_values = true)]
+    pub append: Option<String>,
     /// Use only what the cache holds
     #[arg(long)]
     pub offline: bool,
@@ -72,6 +76,7 @@ impl Machine {
             ("--accel", accel),
             ("--machine", self.machine.clone()),
             ("--api", self.api.clone()),
+            ("--append", self.append.clone()),
         ];
         let words = options.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
         words.flatten().collect()
@@ -111,7 +116,9 @@ mod tests {
         let words = words.map(str::to_owned);
         let machine = Machine::of_words(&words).expect("a machine");
         assert_eq!(machine.words(), words);
-        let words = ["--target", "fast", "--bzimage", "/a b", "--accel", "auto"].map(str::to_owned);
+        let words =
+            ["--target", "fast", "--bzimage", "/a b", "--accel", "auto", "--append", "-x y=1"];
+        let words = words.map(str::to_owned);
         assert_eq!(Machine::of_words(&words).expect("a machine").words(), words);
         assert!(Machine::of_words(&["--no-such".to_owned()]).is_err());
     }

@@ -20,7 +20,8 @@ use crate::{cli, prepare};
 pub fn run(repository: &Path, arguments: &cli::Fuzz) -> Result<Exit> {
     super::check_covered(repository, arguments)?;
     let steps = Steps::new();
-    let ready = prepare::prepare(repository, &arguments.machine, &steps)?;
+    let machine = prepare::in_campaigns(repository, &arguments.machine)?;
+    let ready = prepare::prepare(repository, &machine, &steps)?;
     let folders: Vec<&str> =
         std::iter::once(COVERED).chain(arguments.cover.iter().map(String::as_str)).collect();
     let code = Code::of(&ready.prepared, &folders).map_err(|error| usage(format!("{error:#}")))?;

@@ -77,12 +77,12 @@ pub fn run(repository: &Path, arguments: &cli::Fuzz) -> Result<Exit> {
         Some(name) => mutants::prepare(repository, name, machine, &steps),
         None => prepare::prepare(repository, machine, &steps),
     };
-    let ready = prepare(&arguments.machine)?;
+    let machine = prepare::in_campaigns(repository, &arguments.machine)?;
+    let ready = prepare(&machine)?;
     let is_exact = ready.prepared.spec()?.profile.virtual_time.is_some();
-    let several = match arguments.machine.machine {
+    let several = match machine.machine {
         None if is_exact && ready.smp && arguments.time.is_some() => {
-            let machine = Some(SEVERAL.to_owned());
-            Some(prepare(&cli::Machine { machine, ..arguments.machine.clone() })?)
+            Some(prepare(&cli::Machine { machine: Some(SEVERAL.to_owned()), ..machine })?)
         }
         _ => None,
     };

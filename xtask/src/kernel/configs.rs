@@ -71,6 +71,9 @@ pub struct Target {
     pub kvm_machine: String,
     /// The API profile that it declares when built with a series that has one.
     pub api: String,
+    /// Parameters of the kernel in campaigns: what of it they do not ask for costs them nothing then.
+    #[serde(default)]
+    pub in_campaigns: String,
 }
 
 /// What a series says of itself as far as building goes.

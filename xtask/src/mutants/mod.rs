@@ -69,7 +69,11 @@ pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
         }
         let series = mutant.series(name);
         if !kernels.contains_key(series) {
-            let machine = of_series(series, &arguments.machine);
+            let machine = match arguments.fuzz {
+                true => prepare::in_campaigns(repository, &arguments.machine)?,
+                false => arguments.machine.clone(),
+            };
+            let machine = of_series(series, &machine);
             kernels.insert(series.to_owned(), prepare::prepare(repository, &machine, &steps)?);
         }
         judged.push((name, mutant));
