@@ -304,7 +304,7 @@ impl<'a> Reader<'a> {
             Op::FanotifyMark => {
                 let group = self.fd(Some(Role::Group), GROUPS);
                 let flags = word::read(&mut self.bytes, tables::MARK, tables::MARK_OFTEN);
-                let masks = tables::events_often(self.outlook.flags_of(group));
+                let masks = tables::events_often(self.outlook.flags_of(group), flags);
                 let mask = word::read(&mut self.bytes, tables::EVENTS, masks);
                 Call::FanotifyMark {
                     group,

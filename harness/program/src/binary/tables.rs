@@ -359,6 +359,7 @@ pub(super) const MARK_OFTEN: &[MarkFlags] = &[
     MARK[3],
     MARK[4],
     MARK[1],
+    MARK[2],
     MarkFlags::ADD.union(MarkFlags::DONT_FOLLOW),
     MarkFlags::ADD
         .union(MarkFlags::MOUNT)
@@ -378,8 +379,8 @@ pub(super) const EVENTS: &[EventMask] = &[
     EventMask::OPEN,
 ];
 
-/// What marks of a group mostly ask for.
-pub(super) fn events_often(of: InitFlags) -> &'static [EventMask] {
+/// What marks of a group mostly ask for; where marks are flushed, which looks at no mask, anything.
+pub(super) fn events_often(of: InitFlags, flags: MarkFlags) -> &'static [EventMask] {
     const CONTENT: &[EventMask] = &[EVENTS[0], EVENTS[0], EVENTS[2], EVENTS[3], EVENTS[5]];
     const PRE_CONTENT: &[EventMask] = &[
         EVENTS[0],
@@ -389,7 +390,11 @@ pub(super) fn events_often(of: InitFlags) -> &'static [EventMask] {
         EventMask::OPEN_PERM.union(EventMask::PRE_ACCESS),
         EventMask::OPEN_PERM.union(EventMask::ACCESS_PERM).union(EventMask::PRE_ACCESS),
     ];
-    if of.contains(InitFlags::CLASS_PRE_CONTENT) { PRE_CONTENT } else { CONTENT }
+    match of.contains(InitFlags::CLASS_PRE_CONTENT) {
+        _ if flags.contains(MarkFlags::FLUSH) => EVENTS,
+        true => PRE_CONTENT,
+        false => CONTENT,
+    }
 }
 
 /// Objects on which such a mask raises something.

@@ -5,7 +5,7 @@ use refan_abi::{EventMask, InitFlags, MarkFlags, OpenFlags, Response};
 
 use super::draft::Draft;
 use crate::valid::{Origin, Role};
-use crate::{Bind, Call, Fd, Path, PathKind, Program, Step, Task, Var};
+use crate::{Bind, Call, Fd, Path, PathKind, Step, Task, Var};
 
 pub(super) fn step(task: Task, call: Call, bind: Bind) -> Step {
     Step { comments: Vec::new(), task, block: None, start: None, bind, call, expect: None }
@@ -86,21 +86,6 @@ pub(super) fn fail_nth(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
     let most = if rng.bool() { 6 } else { 40 };
     let nth = rng.u8(1..=most);
     put(draft, at, step(task, Call::FailNth { nth }, Bind::None));
-    Some(())
-}
-
-/// A call that needs an fd is made when there are none left, and then once more.
-pub(super) fn no_fds(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
-    let makes_fds = |step: &Step| {
-        let call = &step.call;
-        call.returns_fd() || matches!(call, Call::Read { .. })
-    };
-    let steps = draft.steps.iter().enumerate().filter(|(_, step)| makes_fds(step));
-    let steps: Vec<usize> = steps.map(|(at, _)| at).collect();
-    let at = (!steps.is_empty()).then(|| steps[rng.usize(..steps.len())])?;
-    let failing = draft.steps[at].clone();
-    let limit = |more| step(failing.task, Call::RlimitNofile { more }, Bind::None);
-    draft.steps.splice(at..at, [limit(0), failing.clone(), limit(Program::MAX_TASKS as u8)]);
     Some(())
 }
 

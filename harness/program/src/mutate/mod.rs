@@ -6,6 +6,7 @@
 pub(crate) mod draft;
 mod events;
 mod fields;
+mod limits;
 mod places;
 mod races;
 mod steps;
@@ -50,8 +51,8 @@ pub enum Mutation {
     DaemonDeath,
     /// An allocation fails in a call.
     FailNth,
-    /// There are no fds left for a call.
-    NoFds,
+    /// There is no more of what a call takes: groups, marks, room in a queue, fds.
+    Limit,
     /// A group with a mark and a queue is made, of which something is asked.
     Prelude,
     /// Two tasks use a queue at the same time.
@@ -76,7 +77,7 @@ impl Mutation {
         Self::Kill,
         Self::DaemonDeath,
         Self::FailNth,
-        Self::NoFds,
+        Self::Limit,
         Self::Prelude,
         Self::Race,
     ];
@@ -91,7 +92,8 @@ impl Mutation {
             Self::Move | Self::Renew | Self::Shift | Self::IntoBlock | Self::Kill | Self::Race => 6,
             Self::Remove => 4 + len / 4,
             Self::Duplicate | Self::Reassign => 4,
-            Self::OutOfBlock | Self::FailNth | Self::NoFds => 2,
+            Self::Limit => 3,
+            Self::OutOfBlock | Self::FailNth => 2,
             Self::Prelude if len == 0 => 24,
             Self::Prelude => 2,
         }
@@ -128,7 +130,7 @@ impl Mutation {
             Self::Kill => events::kill(&mut draft, rng),
             Self::DaemonDeath => events::daemon_death(&mut draft, rng),
             Self::FailNth => events::fail_nth(&mut draft, rng),
-            Self::NoFds => events::no_fds(&mut draft, rng),
+            Self::Limit => limits::limit(&mut draft, rng),
             Self::Prelude => events::prelude(&mut draft, rng),
             Self::Race => races::race(&mut draft, rng),
         };
