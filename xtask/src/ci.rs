@@ -20,6 +20,9 @@ const TARGETS: &[&str] = &["fast", "kasan"];
 /// Tests of `xtask` that take a kernel with seeded bugs.
 const ON_MUTANTS: &str = "test(/^(fuzz::driven|gdb|test)::/)";
 
+/// Tests of other packages that take the kernel `kasan` as it is.
+const ON_KASAN: &str = "binary(dying_tasks) or binary(workers)";
+
 /// Subcommands of cargo that are packages of their own.
 const TOOLS: &[&str] = &["nextest", "deny"];
 
@@ -61,6 +64,9 @@ pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
     let corpus = "target/refan/ci-corpus";
     let campaign = ["--runs", "100", "--jobs", "1", "--no-seeds", "--corpus", corpus];
     steps.push(step(&[&["xtask", "fuzz"], campaign.as_slice()].concat()));
+    // What dying tasks pass, and campaigns that share a corpus.
+    let packages = ["nextest", "run", "--profile", "ci", "-p", "refan-runner", "-p", "refan-store"];
+    steps.push(step(&[packages.as_slice(), &["--run-ignored", "only", "-E", ON_KASAN]].concat()));
     // The fuzz target under a driver that is not ours, and gdb, on kernels with seeded bugs.
     let xtask = ["nextest", "run", "--profile", "ci", "--package", "xtask"];
     steps.push(step(&[xtask.as_slice(), &["--run-ignored", "only", "-E", ON_MUTANTS]].concat()));

@@ -17,11 +17,11 @@ const KILLED: &str = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\n
                       a = spawn open(f0, O_RDONLY)\nd: e = read(q)\nkill(d)\nq2 = open_queue(c)\n";
 
 #[test]
-#[ignore = "takes the kernel that `cargo xtask test --prepare --target kcov` leaves"]
+#[ignore = "takes the kernel `kasan`; `cargo xtask ci pr` runs it"]
 fn the_release_by_a_killed_task_is_passed() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let cache = Cache::open().expect("the cache");
-    let prepared = Prepared::load(&cache, &repository, "kcov").expect("a kernel");
+    let prepared = Prepared::load(&cache, &repository, "kasan").expect("a kernel");
     let code = Code::of(&prepared, &FOLDERS).expect("debug information");
     let folder = tempfile::tempdir().expect("a folder");
     let findings = folder.path().to_owned();

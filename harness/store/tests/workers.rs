@@ -88,7 +88,7 @@ fn left_by_worker(folder: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-#[ignore = "takes minutes, and the kernel `kasan`"]
+#[ignore = "takes minutes, and the kernel `kasan`; `cargo xtask ci pr` runs it"]
 fn of_three_campaigns_one_is_killed_and_all_have_what_it_found() {
     let top = tempfile::tempdir().expect("a folder");
     let make = |name: &str| -> PathBuf {
