@@ -12,9 +12,10 @@ use crate::{Bind, Call, Fd, Mount, Path, PathKind, Step, Task, Var};
 pub(super) struct Outlook {
     groups: Vec<Group>,
     queues: Vec<Queue>,
-    files: Vec<Held>,
+    files: Vec<File>,
     /// Accessors whose events are unread, and the group that has them, in the order of the queue.
     unread: Vec<(Task, usize)>,
+    in_transit: Vec<InTransit>,
     pending: Vec<Pending>,
     forked: Vec<Task>,
     /// Forked tasks and `main` that wait for an event to read.
@@ -48,6 +49,21 @@ struct Queue {
     group: usize,
 }
 
+/// A file that was opened without anybody's being asked.
+struct File {
+    fd: Held,
+    path: Path,
+}
+
+/// An event whose reader sleeps for a page.
+struct InTransit {
+    reader: Task,
+    accessor: Task,
+    group: usize,
+    /// What the reader binds it to.
+    var: Option<Var>,
+}
+
 struct Pending {
     var: Var,
     accessor: Task,
@@ -62,6 +78,12 @@ pub(super) enum Want {
     Event,
     File,
 }
+
+/// What opening a file raises.
+const OPENS: EventMask = EventMask::OPEN_PERM.union(EventMask::OPEN_EXEC_PERM);
+
+/// What access to its contents raises.
+const ACCESSES: EventMask = EventMask::ACCESS_PERM.union(EventMask::PRE_ACCESS);
 
 /// Accessors beyond which a further one is less likely.
 const MANY_WAIT: usize = 3;
@@ -152,10 +174,23 @@ impl Outlook {
             Call::Open { path, .. } | Call::Exec { path } => {
                 match self.groups.iter().position(|group| group.asks(*path)) {
                     Some(group) => self.unread.push((by, group)),
-                    None => self.files.extend(bound.map(|var| Held::new(var, by))),
+                    None => {
+                        let opened = bound.map(|var| File { fd: Held::new(var, by), path: *path });
+                        self.files.extend(opened);
+                    }
                 }
             }
-            Call::Read { fd: Fd::Var(var), .. } => self.read(*var, by, &step.bind),
+            Call::Read { fd: Fd::Var(var), .. } if self.is_queue(*var) => {
+                self.read(*var, by, &step.bind);
+            }
+            Call::ReadMissing { fd: Fd::Var(var), .. } => self.read_missing(*var, by, &step.bind),
+            Call::PageIn { task } => self.page_in(*task),
+            Call::Read { fd: Fd::Var(var), .. }
+            | Call::Pread { fd: Fd::Var(var), .. }
+            | Call::Pwrite { fd: Fd::Var(var), .. }
+            | Call::Fallocate { fd: Fd::Var(var), .. }
+            | Call::Ftruncate { fd: Fd::Var(var), .. }
+            | Call::Mmap { fd: Fd::Var(var), .. } => self.access(*var, by),
             Call::Write { event: Fd::Var(var), .. } => {
                 self.pending.retain(|pending| pending.var != *var);
             }
@@ -176,7 +211,25 @@ impl Outlook {
     fn held(&mut self) -> impl Iterator<Item = &mut Held> {
         let controls = self.groups.iter_mut().map(|group| &mut group.control);
         let queues = self.queues.iter_mut().map(|queue| &mut queue.fd);
-        controls.chain(queues).chain(&mut self.files)
+        controls.chain(queues).chain(self.files.iter_mut().map(|file| &mut file.fd))
+    }
+
+    fn is_queue(&self, var: Var) -> bool {
+        self.queues.iter().any(|queue| queue.fd.var == var)
+    }
+
+    /// What is in a file is accessed.
+    fn access(&mut self, var: Var, by: Task) {
+        let Some(file) = self.files.iter().find(|file| file.fd.var == var) else { return };
+        let asks = |group: &Group| group.asks_of(file.path, ACCESSES);
+        self.unread.extend(self.groups.iter().position(asks).map(|group| (by, group)));
+    }
+
+    /// Whether there is an open file whose contents are asked about.
+    fn has_watched_file(&self) -> bool {
+        let is_open = |file: &&File| !file.fd.holders.is_empty();
+        let mut open = self.files.iter().filter(is_open);
+        open.any(|file| self.live().any(|(_, group)| group.asks_of(file.path, ACCESSES)))
     }
 
     fn has_queue(&self, group: usize) -> bool {
@@ -227,6 +280,25 @@ impl Outlook {
         }
     }
 
+    fn read_missing(&mut self, queue: Var, reader: Task, bind: &Bind) {
+        let Some(queue) = self.queues.iter().find(|of| of.fd.var == queue) else { return };
+        let Some(at) = self.unread.iter().position(|(_, of)| *of == queue.group) else {
+            return self.readers.push(reader);
+        };
+        let (accessor, group) = self.unread.remove(at);
+        let var = match bind {
+            Bind::Events(vars) => vars.first().copied(),
+            _ => None,
+        };
+        self.in_transit.push(InTransit { reader, accessor, group, var });
+    }
+
+    fn page_in(&mut self, reader: Task) {
+        let Some(at) = self.in_transit.iter().position(|it| it.reader == reader) else { return };
+        let InTransit { accessor, group, var, .. } = self.in_transit.remove(at);
+        self.pending.extend(var.map(|var| Pending { var, accessor, group }));
+    }
+
     fn close(&mut self, var: Var, by: Task) {
         if let Some(held) = self.held().find(|held| held.var == var) {
             held.drop_by(by);
@@ -237,6 +309,7 @@ impl Outlook {
     /// A task is gone, and what it held alone.
     fn end(&mut self, task: Task) {
         self.unread.retain(|(accessor, _)| *accessor != task);
+        self.in_transit.retain(|event| event.accessor != task && event.reader != task);
         self.pending.retain(|pending| pending.accessor != task);
         self.forked.retain(|forked| *forked != task);
         self.held().for_each(|held| held.drop_by(task));
@@ -276,8 +349,17 @@ impl Outlook {
         add(FanotifyMark, 1);
         add(OpenQueue, if has_queue { 1 } else { 8 });
         add(Spawn, if waits < MANY_WAIT { 6 } else { 1 });
+        if !self.has_watched_file() && !self.to_open().is_empty() {
+            add(Open, 4);
+        }
         if has_queue && !self.unread.is_empty() {
             add(Read, 8);
+            add(ReadMissing, usize::from(!self.forked.is_empty()));
+        }
+        if !self.in_transit.is_empty() {
+            add(PageIn, 4);
+            add(Close, 3);
+            add(Kill, 2);
         }
         if !self.pending.is_empty() {
             add(Write, 4);
@@ -309,6 +391,7 @@ impl Outlook {
         let waits = |task: Task| {
             self.unread.iter().any(|(accessor, _)| *accessor == task)
                 || self.pending.iter().any(|pending| pending.accessor == task)
+                || self.in_transit.iter().any(|event| event.reader == task)
                 || self.readers.contains(&task)
         };
         let there = |task: Task| task == Task::MAIN || self.forked.contains(&task);
@@ -336,7 +419,7 @@ impl Outlook {
                     }
                     Want::Event => vars.extend(self.pending.iter().map(|pending| pending.var)),
                     Want::File => {
-                        vars.extend(self.files.iter().rev().filter_map(|held| of(held, by)));
+                        vars.extend(self.files.iter().rev().filter_map(|file| of(&file.fd, by)));
                     }
                 }
             }
@@ -350,7 +433,13 @@ impl Outlook {
     pub(super) fn victims(&self) -> Vec<Task> {
         let unread = self.unread.iter().map(|(accessor, _)| *accessor);
         let pending = self.pending.iter().map(|pending| pending.accessor);
-        unread.chain(pending).chain(self.forked.iter().copied()).collect()
+        let in_transit = self.in_transit.iter().map(|event| event.accessor);
+        unread.chain(in_transit).chain(pending).chain(self.forked.iter().copied()).collect()
+    }
+
+    /// The tasks that sleep for a page.
+    pub(super) fn readers_in_transit(&self) -> Vec<Task> {
+        self.in_transit.iter().map(|event| event.reader).collect()
     }
 
     /// The tasks that wait for an answer, or for an event to read.
@@ -367,6 +456,17 @@ impl Outlook {
         Path::all().filter(|path| runs(path) == exec && asks(path)).collect()
     }
 
+    /// What a spawned task calls most often.
+    pub(super) fn spawned(&self) -> &'static [Op] {
+        if self.has_watched_file() { &Op::SPAWNED_WITH_FILE } else { &Op::SPAWNED_OFTEN }
+    }
+
+    /// Whose contents are asked about and whose open is not.
+    pub(super) fn to_open(&self) -> Vec<Path> {
+        let asks = |path: &Path, events| self.live().any(|(_, group)| group.asks_of(*path, events));
+        Path::all().filter(|path| asks(path, ACCESSES) && !asks(path, OPENS)).collect()
+    }
+
     /// The flags of the group behind an fd.
     pub(super) fn flags_of(&self, group: Fd) -> InitFlags {
         let of = self.groups.iter().find(|of| group == Fd::Var(of.control.var));
@@ -377,7 +477,11 @@ impl Outlook {
 impl Group {
     /// Whether it is asked before the path is opened.
     fn asks(&self, path: Path) -> bool {
-        let opens = EventMask::OPEN_PERM | EventMask::OPEN_EXEC_PERM;
-        self.marks.iter().any(|mark| mark.mask.intersects(opens) && mark.covers(path))
+        self.asks_of(path, OPENS)
+    }
+
+    /// Whether any of these events is raised for the path.
+    fn asks_of(&self, path: Path, events: EventMask) -> bool {
+        self.marks.iter().any(|mark| mark.mask.intersects(events) && mark.covers(path))
     }
 }

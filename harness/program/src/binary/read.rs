@@ -237,7 +237,7 @@ impl<'a> Reader<'a> {
         let start = if self.sight.begins_branch(op) { self.start() } else { None };
         let call = match op {
             Op::Spawn => {
-                let op = likely(&Op::SPAWNED, self.bytes.byte(), || Op::SPAWNED_OFTEN)?;
+                let op = likely(&Op::SPAWNED, self.bytes.byte(), || self.outlook.spawned())?;
                 Call::Spawn { call: Box::new(self.call(op, Role::File)?) }
             }
             op => self.call(op, Role::Queue)?,
@@ -269,9 +269,10 @@ impl<'a> Reader<'a> {
     fn actor(&mut self, op: Op) -> Option<Task> {
         let byte = self.bytes.byte();
         let actors = actors(&self.scope, op);
-        if matches!(op, Op::Setuid | Op::UnshareUser) && usize::from(byte) >= actors.len() {
+        let rather_forked = matches!(op, Op::Setuid | Op::UnshareUser | Op::ReadMissing);
+        if rather_forked && usize::from(byte) >= actors.len() {
             let mut idle = self.outlook.idle(&actors);
-            // Without its capabilities `main` makes no group any more.
+            // Without its capabilities, or asleep for a page, `main` makes no group any more.
             idle.retain(|task| *task != Task::MAIN);
             return (!idle.is_empty()).then(|| pick(&idle, byte));
         }
@@ -314,7 +315,11 @@ impl<'a> Reader<'a> {
                 }
             }
             Op::OpenQueue => Call::OpenQueue { control: self.fd(Some(Role::Group), GROUPS) },
-            Op::Read => Call::Read { fd: self.fd(Some(read), READS), size: self.read_size() },
+            Op::Read => {
+                // Who goes on reads events; files are for accessors.
+                let wants = if read == Role::Queue { QUEUES } else { READS };
+                Call::Read { fd: self.fd(Some(read), wants), size: self.read_size() }
+            }
             Op::Pread => Call::Pread { fd: self.fd(None, CONTENTS), size: self.read_size() },
             Op::Write => Call::Write {
                 fd: self.fd(Some(Role::Queue), QUEUES),
@@ -351,10 +356,11 @@ impl<'a> Reader<'a> {
                 Call::ReadFault { fd, size, good: self.read_size().min(size) }
             }
             Op::ReadMissing => {
-                let (fd, size) = (self.fd(Some(read), READS), self.read_size());
-                Call::ReadMissing { fd, size, good: self.read_size().min(size) }
+                let (fd, size) = (self.fd(Some(read), QUEUES), self.read_size());
+                let good = self.size(&tables::GOOD_SIZES_OFTEN);
+                Call::ReadMissing { fd, size, good: good.min(size) }
             }
-            Op::PageIn => Call::PageIn { task: self.task(|_| true, |_| Vec::new())? },
+            Op::PageIn => Call::PageIn { task: self.task(|_| true, Outlook::readers_in_transit)? },
             Op::WriteFault => Call::WriteFault {
                 fd: self.fd(Some(Role::Queue), QUEUES),
                 event: self.fd(Some(Role::Event), EVENTS),
@@ -402,7 +408,11 @@ impl<'a> Reader<'a> {
                 flags: word::read(&mut self.bytes, tables::FD_FLAGS, tables::FD_FLAGS),
             },
             Op::Open => Call::Open {
-                path: self.path(|outlook| outlook.watched(false)),
+                path: match self.sight.branch {
+                    // Who opens it goes on, and hands it over to who accesses it.
+                    Some(_) if !self.outlook.to_open().is_empty() => self.path(Outlook::to_open),
+                    _ => self.path(|outlook| outlook.watched(false)),
+                },
                 flags: word::read(&mut self.bytes, tables::OPEN, tables::OPEN_OFTEN),
             },
             Op::Exec => Call::Exec { path: self.path(|outlook| outlook.watched(true)) },
@@ -482,10 +492,14 @@ impl<'a> Reader<'a> {
     }
 
     fn read_size(&mut self) -> u32 {
+        self.size(&tables::READ_SIZES_OFTEN)
+    }
+
+    fn size(&mut self, often: &[u32]) -> u32 {
         match self.bytes.byte() {
             WIDE => u32::from_le_bytes(self.bytes.array()) % (Program::MAX_READ + 1),
             place => {
-                let size = likely(&tables::READ_SIZES, place, || tables::READ_SIZES_OFTEN);
+                let size = likely(&tables::READ_SIZES, place, || often);
                 size.unwrap_or(Call::DEFAULT_READ)
             }
         }

@@ -229,6 +229,12 @@ impl Op {
         use Op::*;
         [Open, Open, Open, Open, Open, Open, Open, Open, Open, Exec, Exec, Read, Write, OpenQueue]
     };
+
+    /// The same where a file is open whose contents are asked about.
+    pub(super) const SPAWNED_WITH_FILE: [Self; 12] = {
+        use Op::*;
+        [Pread, Pread, Pread, Pread, Pread, Read, Mmap, Pwrite, Fallocate, Ftruncate, Open, Open]
+    };
 }
 
 /// The paths, in the order of [`Path::all`].
@@ -260,6 +266,10 @@ pub(super) const READ_SIZES_OFTEN: [u32; 8] = [
     72,
     47,
 ];
+
+/// How many bytes of the memory that is missing most reads find there: not those of the first event, of the
+/// second, or of what follows.
+pub(super) const GOOD_SIZES_OFTEN: [u32; 6] = [0, 0, 0, 23, 24, 48];
 
 /// How many events of a read get a name: mostly the one that most reads return.
 pub(super) const EVENT_COUNTS: [usize; 64] = {
@@ -381,11 +391,14 @@ pub(super) const EVENTS: &[EventMask] = &[
 
 /// What marks of a group mostly ask for; where marks are flushed, which looks at no mask, anything.
 pub(super) fn events_often(of: InitFlags, flags: MarkFlags) -> &'static [EventMask] {
-    const CONTENT: &[EventMask] = &[EVENTS[0], EVENTS[0], EVENTS[2], EVENTS[3], EVENTS[5]];
+    const CONTENT: &[EventMask] =
+        &[EVENTS[0], EVENTS[0], EVENTS[1], EVENTS[2], EVENTS[3], EVENTS[5]];
     const PRE_CONTENT: &[EventMask] = &[
         EVENTS[0],
         EVENTS[2],
         EVENTS[3],
+        EVENTS[4],
+        EVENTS[4],
         EVENTS[6],
         EventMask::OPEN_PERM.union(EventMask::PRE_ACCESS),
         EventMask::OPEN_PERM.union(EventMask::ACCESS_PERM).union(EventMask::PRE_ACCESS),
