@@ -89,20 +89,26 @@ pub(super) fn fail_nth(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
     Some(())
 }
 
-/// The object of a group's first mark, what is asked about it, and the accessor's call.
-fn watch(rng: &mut Rng) -> (Path, EventMask, Call) {
-    let kinds = [PathKind::File, PathKind::File, PathKind::File, PathKind::Waiter, PathKind::Ext];
-    let kind = kinds[rng.usize(..kinds.len())];
-    let path = Path { kind, index: rng.u8(..2) };
-    let (mask, call) = match kind {
-        PathKind::Waiter => (EventMask::OPEN_EXEC_PERM, Call::Exec { path }),
-        _ => (EventMask::OPEN_PERM, Call::Open { path, flags: OpenFlags::O_RDONLY }),
-    };
-    (path, mask, call)
+/// The object of a group's first mark, and what is asked about it.
+fn watch(class: InitFlags, rng: &mut Rng) -> (Path, EventMask) {
+    let mut kinds = vec![
+        (PathKind::File, EventMask::OPEN_PERM),
+        (PathKind::File, EventMask::OPEN_PERM),
+        (PathKind::File, EventMask::OPEN_PERM),
+        (PathKind::Waiter, EventMask::OPEN_EXEC_PERM),
+        (PathKind::Ext, EventMask::OPEN_PERM),
+        (PathKind::File, EventMask::ACCESS_PERM),
+    ];
+    if class == InitFlags::CLASS_PRE_CONTENT {
+        kinds.extend([(PathKind::Ext, EventMask::PRE_ACCESS); 2]);
+    }
+    let (kind, mask) = kinds[rng.usize(..kinds.len())];
+    (Path { kind, index: rng.u8(..2) }, mask)
 }
 
 /// The first steps of all that go deep, before those that there are: init, mark, queue, and mostly
-/// an accessor, else a reader; now and then a daemon that is a task of its own, a read and an answer.
+/// an accessor, else a reader; now and then a daemon that is a task of its own, a read, which may not come
+/// to its end, and an answer.
 pub(super) fn prelude(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
     let mut new = Vec::new();
     let control = Var(0);
@@ -116,7 +122,7 @@ pub(super) fn prelude(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
     let flags = class | InitFlags::RESTARTABLE | nonblock;
     let init = Call::FanotifyInit { flags, event_flags: OpenFlags::O_RDONLY };
     new.push(main_step(init, Bind::Fd(control)));
-    let (path, mask, access) = watch(rng);
+    let (path, mask) = watch(class, rng);
     let group = Fd::Var(control);
     let mark = Call::FanotifyMark { group, flags: MarkFlags::ADD, mask, path };
     new.push(main_step(mark, Bind::None));
@@ -140,13 +146,29 @@ pub(super) fn prelude(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
         new.push(main_step(Call::Spawn { call: Box::new(read) }, reader));
     } else {
         let accessor = Task(tasks);
+        let access = match mask {
+            EventMask::OPEN_EXEC_PERM => Call::Exec { path },
+            EventMask::OPEN_PERM => Call::Open { path, flags: OpenFlags::O_RDONLY },
+            _ => {
+                let file = var();
+                let open = Call::Open { path, flags: OpenFlags::O_RDONLY };
+                new.push(main_step(open, Bind::Fd(file)));
+                Call::Pread { fd: Fd::Var(file), size: Call::DEFAULT_READ }
+            }
+        };
         let spawn = Call::Spawn { call: Box::new(access) };
         new.push(main_step(spawn, Bind::Task(accessor)));
         if rng.bool() {
             let event = var();
-            let read = Call::Read { fd: Fd::Var(queue), size: Call::DEFAULT_READ };
+            let (fd, size) = (Fd::Var(queue), Call::DEFAULT_READ);
+            // Only `main` can let the page in.
+            let stays_in_transit = daemon != Task::MAIN && rng.u8(..4) == 0;
+            let read = match stays_in_transit {
+                true => Call::ReadMissing { fd, size, good: 0 },
+                false => Call::Read { fd, size },
+            };
             new.push(step(daemon, read, Bind::Events(vec![event])));
-            if rng.u8(..4) == 0 {
+            if !stays_in_transit && rng.u8(..4) == 0 {
                 let (fd, event) = (Fd::Var(queue), Fd::Var(event));
                 let (response, size) = (Response::ALLOW, None);
                 let write = Call::Write { fd, event, response, size };
