@@ -340,7 +340,14 @@ impl Outlook {
         use Op::*;
         let mut due = Vec::new();
         let mut add = |op: Op, weight: usize| due.extend(std::iter::repeat_n(op, weight));
-        let Some((number, group)) = self.live().next() else { return vec![FanotifyInit] };
+        let Some((number, group)) = self.live().next() else {
+            // Somebody may still be in transit, and a queue outlives its group.
+            add(FanotifyInit, 2);
+            add(PageIn, 6 * self.in_transit.len());
+            let queues = self.queues.iter().filter(|queue| !queue.fd.holders.is_empty()).count();
+            [Read, Poll, Fionread, Close].into_iter().for_each(|op| add(op, queues.min(1)));
+            return due;
+        };
         if group.marks.is_empty() {
             return vec![FanotifyMark];
         }
