@@ -337,7 +337,7 @@ pub(super) const OPEN_OFTEN: &[OpenFlags] = &[
     OpenFlags::O_RDONLY,
     OpenFlags::O_RDONLY,
     OpenFlags::O_RDONLY,
-    OpenFlags::O_RDONLY,
+    OpenFlags::O_RDWR,
     OpenFlags::O_RDWR,
     OpenFlags::O_RDWR,
     OpenFlags::O_NONBLOCK,

@@ -106,6 +106,18 @@ fn watch(class: InitFlags, rng: &mut Rng) -> (Path, EventMask) {
     (Path { kind, index: rng.u8(..2) }, mask)
 }
 
+/// An access to what is in an open file.
+fn contents_of(fd: Fd, rng: &mut Rng) -> Call {
+    let size = Call::DEFAULT_READ;
+    match rng.u8(..8) {
+        0 => Call::Pwrite { fd, text: "refan".to_owned() },
+        1 => Call::Fallocate { fd, size },
+        2 => Call::Ftruncate { fd, size },
+        3 => Call::Mmap { fd, size },
+        _ => Call::Pread { fd, size },
+    }
+}
+
 /// The first steps of all that go deep, before those that there are: init, mark, queue, and mostly
 /// an accessor, else a reader; now and then a daemon that is a task of its own, a read, which may not come
 /// to its end, and an answer.
@@ -151,9 +163,9 @@ pub(super) fn prelude(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
             EventMask::OPEN_PERM => Call::Open { path, flags: OpenFlags::O_RDONLY },
             _ => {
                 let file = var();
-                let open = Call::Open { path, flags: OpenFlags::O_RDONLY };
+                let open = Call::Open { path, flags: OpenFlags::O_RDWR };
                 new.push(main_step(open, Bind::Fd(file)));
-                Call::Pread { fd: Fd::Var(file), size: Call::DEFAULT_READ }
+                contents_of(Fd::Var(file), rng)
             }
         };
         let spawn = Call::Spawn { call: Box::new(access) };
