@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use proptest::prelude::*;
+use refan_abi::EventMask;
 
 use super::{Mutation, crossed, crossover, mutate, mutated};
 use crate::testing::programs;
-use crate::{Call, Offset, Program};
+use crate::{Call, Offset, Program, Sysctl};
 
 proptest! {
     #[test]
@@ -88,4 +89,50 @@ fn changes_alone_make_everything() {
         blocks > 300 && timed > 50 && swept > 0 && queues > 300,
         "{blocks} {timed} {swept} {queues}"
     );
+}
+
+/// In how many of these programs there is a step with such a call.
+fn with(programs: &[Program], is: impl Fn(&Call) -> bool) -> usize {
+    let has = |program: &&Program| program.steps.iter().any(|step| is(step.call.innermost()));
+    programs.iter().filter(has).count()
+}
+
+#[test]
+fn beginnings_lead_to_contents_and_into_transit() {
+    let mut rng = Rng::with_seed(5);
+    let begun = (0..400).filter_map(|_| Mutation::Prelude.apply(&Program::new(), &mut rng));
+    let begun: Vec<Program> = begun.collect();
+    let asks = |call: &Call, of| matches!(call, Call::FanotifyMark { mask, .. } if *mask == of);
+    let counts = [
+        with(&begun, |call| asks(call, EventMask::PRE_ACCESS)),
+        with(&begun, |call| asks(call, EventMask::ACCESS_PERM)),
+        with(&begun, |call| matches!(call, Call::Pread { .. })),
+        with(&begun, |call| matches!(call, Call::Fallocate { .. })),
+        with(&begun, |call| matches!(call, Call::ReadMissing { .. })),
+    ];
+    assert!(counts.iter().all(|count| *count > 2), "{counts:?} of {}", begun.len());
+}
+
+#[test]
+fn limits_are_where_they_are_reached() {
+    let mut rng = Rng::with_seed(6);
+    let text = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\n\
+                fanotify_mark(c, ADD, OPEN_PERM, f0)\n\
+                c2 = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\n";
+    let program = crate::parse(text).expect("a program");
+    let limited = (0..200).filter_map(|_| Mutation::Limit.apply(&program, &mut rng));
+    let limited: Vec<Program> = limited.collect();
+    let sets = |limit: Sysctl, most: u32| {
+        with(
+            &limited,
+            |call| matches!(call, Call::Sysctl { name, value } if *name == limit && *value <= most),
+        )
+    };
+    let counts = [
+        sets(Sysctl::MaxUserGroups, 1),
+        sets(Sysctl::MaxUserMarks, 0),
+        sets(Sysctl::MaxQueuedEvents, 3),
+        with(&limited, |call| matches!(call, Call::RlimitNofile { more: 0 })),
+    ];
+    assert!(counts.iter().all(|count| *count > 10), "{counts:?} of {}", limited.len());
 }
