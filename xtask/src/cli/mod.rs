@@ -152,7 +152,7 @@ pub enum Command {
     /// Prints the kill matrix: each bug with the rules that it breaks and the scenario that sees it
     /// first, those that none sees ahead. Scenarios that name the broken rules run first, sweeps last.
     /// The kernel without a bug has to hold all that is run, else there is no verdict (3). A bug that no
-    /// scenario sees ends in status 1. The matrix is also written as a page below target/refan.
+    /// scenario sees ends in status 1. A run of all is also written as a page below target/refan.
     #[command(
         after_help = "Examples:\n  cargo xtask mutants\n  cargo xtask mutants restart-at-tail --full\n  \
         cargo xtask mutants order-reversed --fuzz --time 2m --target kcov\n  \

@@ -100,7 +100,7 @@ pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
     Ok(matrix.exit())
 }
 
-/// Prints the matrix and makes its page.
+/// Prints the matrix, and of a run of all mutants makes the page.
 fn tell(
     repository: &Path,
     arguments: &cli::Mutants,
@@ -115,6 +115,10 @@ fn tell(
         objects.iter().for_each(|object| say!("{object}"));
     } else {
         terminal::print(matrix, elapsed);
+    }
+    if !arguments.names.is_empty() {
+        // The page is of all: a run of some would take its place.
+        return Ok(());
     }
     let record = match (arguments.fuzz, arguments.mechanical) {
         (false, false) => site::MUTANTS,
