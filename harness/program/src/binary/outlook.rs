@@ -361,7 +361,7 @@ impl Outlook {
         }
         if has_queue && !self.unread.is_empty() {
             add(Read, 8);
-            add(ReadMissing, usize::from(!self.forked.is_empty()));
+            add(ReadMissing, 2 * usize::from(!self.forked.is_empty()));
         }
         if !self.in_transit.is_empty() {
             add(PageIn, 4);

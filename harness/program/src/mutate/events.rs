@@ -170,11 +170,12 @@ pub(super) fn prelude(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
         };
         let spawn = Call::Spawn { call: Box::new(access) };
         new.push(main_step(spawn, Bind::Task(accessor)));
-        if rng.bool() {
+        let share = rng.u8(..8);
+        // Only `main` can let the page in.
+        let stays_in_transit = daemon != Task::MAIN && share < 3;
+        if stays_in_transit || share < 5 {
             let event = var();
             let (fd, size) = (Fd::Var(queue), Call::DEFAULT_READ);
-            // Only `main` can let the page in.
-            let stays_in_transit = daemon != Task::MAIN && rng.u8(..4) == 0;
             let read = match stays_in_transit {
                 true => Call::ReadMissing { fd, size, good: 0 },
                 false => Call::Read { fd, size },
