@@ -7,7 +7,7 @@ use super::calls::Touches;
 use super::resources::{Footprint, Resource};
 use super::table::{Entry, known};
 use crate::access::Then;
-use crate::state::{At, EventNo, Life, Next, Reading, State};
+use crate::state::{At, EventNo, FileKind, Life, Next, Reading, State};
 
 impl<'a> Footprints<'a> {
     /// What the first action of a call touches.
@@ -33,8 +33,8 @@ impl<'a> Footprints<'a> {
             (_, None) => Footprint::default(),
         };
         match of.life {
-            Life::OneCall => print.join(self.exit(task)),
-            Life::Ended if call.is_some() => print.join(self.exit(task)),
+            Life::OneCall => print.join(self.exit_from(state, task)),
+            Life::Ended if call.is_some() => print.join(self.exit_from(state, task)),
             _ => {}
         }
         if call.is_some_and(|call| matches!(call.at, At::Closing { .. })) {
@@ -113,7 +113,7 @@ impl<'a> Footprints<'a> {
                 },
                 Next::Allow { group, .. } => self.abandoning(*group),
                 Next::TearDown { group, .. } => self.tearing_down(*group),
-                Next::Exit => self.exit(task),
+                Next::Exit => self.exit_from(state, task),
                 Next::Exec => Footprint::ALL,
             },
             At::Asking { .. } => {
@@ -177,7 +177,7 @@ impl<'a> Footprints<'a> {
 
     /// What the death of a task touches that was killed.
     pub(crate) fn death(&self, state: &State, task: Task) -> Footprint {
-        let mut print = self.exit(task).with(self.victim(task));
+        let mut print = self.exit_from(state, task).with(self.victim(task));
         if let Some(event) = state.events.get(&EventNo(task)) {
             print.join(self.abandoning(event.group));
             print.join(self.unpinning());
@@ -222,6 +222,16 @@ impl<'a> Footprints<'a> {
 
     pub(super) fn exit(&self, task: Task) -> Footprint {
         self.exits.get(&task).copied().unwrap_or_default()
+    }
+
+    /// The same where it may have opened files meanwhile: who executes one of them waits for the last writer.
+    fn exit_from(&self, state: &State, task: Task) -> Footprint {
+        let files = state.task(task).fds.values().filter_map(|entry| state.files.get(&entry.file));
+        let written = files.filter(|file| file.writable()).filter_map(|file| match file.kind {
+            FileKind::File { path, .. } => Some(Resource::Content(path.inode())),
+            _ => None,
+        });
+        self.exit(task).with(self.writes(&written.collect::<Vec<_>>()))
     }
 
     /// Every action of a task that may be killed depends on that.

@@ -372,3 +372,19 @@ read(c) -> EBADF
 ";
     Tape::of(text).ret(0).errno("EINVAL").breaks("C1", 2);
 }
+
+/// Who is let through at once goes on in any order, and a writer that is done keeps nobody off.
+#[test]
+fn an_executor_and_a_writer_that_are_let_through() {
+    let text = "\
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)
+fanotify_mark(c, ADD, OPEN_PERM, x0)
+a = spawn exec(x0)
+b = spawn open(x0, O_RDWR)
+close(c)
+";
+    let closed = || Tape::of(text).ret(0).ret(0).blocks().blocks().ret(0);
+    const BUSY: i64 = -26;
+    closed().also(3, 0).also(2, 0).holds();
+    closed().also(3, 0).also(2, BUSY).holds();
+}
