@@ -392,12 +392,12 @@ pub(super) const EVENTS: &[EventMask] = &[
 /// What marks of a group mostly ask for; where marks are flushed, which looks at no mask, anything.
 pub(super) fn events_often(of: InitFlags, flags: MarkFlags) -> &'static [EventMask] {
     const CONTENT: &[EventMask] =
-        &[EVENTS[0], EVENTS[0], EVENTS[1], EVENTS[2], EVENTS[3], EVENTS[5]];
+        &[EVENTS[0], EVENTS[0], EVENTS[0], EVENTS[1], EVENTS[2], EVENTS[3], EVENTS[5]];
     const PRE_CONTENT: &[EventMask] = &[
+        EVENTS[0],
         EVENTS[0],
         EVENTS[2],
         EVENTS[3],
-        EVENTS[4],
         EVENTS[4],
         EVENTS[6],
         EventMask::OPEN_PERM.union(EventMask::PRE_ACCESS),

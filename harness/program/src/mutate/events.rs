@@ -91,16 +91,13 @@ pub(super) fn fail_nth(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
 
 /// The object of a group's first mark, and what is asked about it.
 fn watch(class: InitFlags, rng: &mut Rng) -> (Path, EventMask) {
-    let mut kinds = vec![
-        (PathKind::File, EventMask::OPEN_PERM),
-        (PathKind::File, EventMask::OPEN_PERM),
-        (PathKind::File, EventMask::OPEN_PERM),
-        (PathKind::Waiter, EventMask::OPEN_EXEC_PERM),
-        (PathKind::Ext, EventMask::OPEN_PERM),
-        (PathKind::File, EventMask::ACCESS_PERM),
-    ];
+    // Mostly what is quickest to come to a restart.
+    let mut kinds = vec![(PathKind::File, EventMask::OPEN_PERM); 6];
+    kinds.push((PathKind::Waiter, EventMask::OPEN_EXEC_PERM));
+    kinds.push((PathKind::Ext, EventMask::OPEN_PERM));
+    kinds.push((PathKind::File, EventMask::ACCESS_PERM));
     if class == InitFlags::CLASS_PRE_CONTENT {
-        kinds.extend([(PathKind::Ext, EventMask::PRE_ACCESS); 2]);
+        kinds.push((PathKind::Ext, EventMask::PRE_ACCESS));
     }
     let (kind, mask) = kinds[rng.usize(..kinds.len())];
     (Path { kind, index: rng.u8(..2) }, mask)
