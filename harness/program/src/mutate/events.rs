@@ -116,7 +116,7 @@ fn contents_of(fd: Fd, rng: &mut Rng) -> Call {
 }
 
 /// The first steps of all that go deep, before those that there are: init, mark, queue, and mostly
-/// an accessor, else a reader; now and then a daemon that is a task of its own, a read, which may not come
+/// one or two accessors, else a reader; now and then a daemon that is a task of its own, a read, which may not come
 /// to its end, and an answer.
 pub(super) fn prelude(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
     let mut new = Vec::new();
@@ -154,7 +154,6 @@ pub(super) fn prelude(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
         let reader = Bind::Task(Task(tasks));
         new.push(main_step(Call::Spawn { call: Box::new(read) }, reader));
     } else {
-        let accessor = Task(tasks);
         let access = match mask {
             EventMask::OPEN_EXEC_PERM => Call::Exec { path },
             EventMask::OPEN_PERM => Call::Open { path, flags: OpenFlags::O_RDONLY },
@@ -165,14 +164,23 @@ pub(super) fn prelude(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
                 contents_of(Fd::Var(file), rng)
             }
         };
-        let spawn = Call::Spawn { call: Box::new(access) };
-        new.push(main_step(spawn, Bind::Task(accessor)));
+        // Of several, one can be pending while another is unread.
+        let accessors = if rng.u8(..3) == 0 { 2 } else { 1 };
+        for accessor in (tasks..).take(accessors) {
+            let spawn = Call::Spawn { call: Box::new(access.clone()) };
+            new.push(main_step(spawn, Bind::Task(Task(accessor))));
+        }
         let share = rng.u8(..8);
         // Only `main` can let the page in.
         let stays_in_transit = daemon != Task::MAIN && share < 3;
         if stays_in_transit || share < 5 {
             let event = var();
-            let (fd, size) = (Fd::Var(queue), Call::DEFAULT_READ);
+            let fd = Fd::Var(queue);
+            let size = match mask {
+                _ if accessors == 1 || rng.bool() => Call::DEFAULT_READ,
+                EventMask::PRE_ACCESS => 48,
+                _ => 24,
+            };
             let read = match stays_in_transit {
                 true => Call::ReadMissing { fd, size, good: 0 },
                 false => Call::Read { fd, size },
