@@ -46,13 +46,15 @@ pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
         Checked::NotAtAll(why) => Some(why),
     };
     let step = Step::cargo;
+    // What is asked for in the same words is built once.
+    let ordinary = ["nextest", "run", "--profile", "ci", "--workspace", "--exclude", "scenarios"];
     // What is quick is first to fail.
     let mut steps = vec![
         step(&["fmt", "--all", "--check"]),
         step(&["deny", "check", "licenses", "bans", "sources"]),
         step(&["xtask", "rules"]),
         step(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
-        step(&["nextest", "run", "--profile", "ci", "--workspace", "--exclude", "scenarios"]),
+        step(&ordinary),
     ];
     // The pages in a browser.
     let browser = ["nextest", "run", "--profile", "ci", "--package", "refan-site"];
@@ -65,8 +67,7 @@ pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
     let campaign = ["--runs", "100", "--jobs", "1", "--no-seeds", "--corpus", corpus];
     steps.push(step(&[&["xtask", "fuzz"], campaign.as_slice()].concat()));
     // What dying tasks pass, and campaigns that share a corpus.
-    let packages = ["nextest", "run", "--profile", "ci", "-p", "refan-runner", "-p", "refan-store"];
-    steps.push(step(&[packages.as_slice(), &["--run-ignored", "only", "-E", ON_KASAN]].concat()));
+    steps.push(step(&[ordinary.as_slice(), &["--run-ignored", "only", "-E", ON_KASAN]].concat()));
     // The fuzz target under a driver that is not ours, and gdb, on kernels with seeded bugs.
     let xtask = ["nextest", "run", "--profile", "ci", "--package", "xtask"];
     steps.push(step(&[xtask.as_slice(), &["--run-ignored", "only", "-E", ON_MUTANTS]].concat()));
