@@ -169,12 +169,27 @@ pub fn crossed(one: &Program, other: &Program, rng: &mut Rng) -> Program {
     draft.finish()
 }
 
+/// One in so many mutations is a program of its own. Of what random bytes are read as a quarter restarts an event;
+/// of what comes of one change after another, a few in a hundred.
+const FRESH: u8 = 3;
+
+/// Bytes that such a program is read from: few make no deep state, many make a long run.
+const BYTES: std::ops::Range<usize> = 40..400;
+
+fn fresh(rng: &mut Rng) -> Program {
+    let bytes: Vec<u8> = (0..rng.usize(BYTES)).map(|_| rng.u8(..)).collect();
+    Program::decode(&bytes)
+}
+
 /// libFuzzer's custom mutator: the first `size` bytes of `data` are a program, and so is what stands
 /// there afterwards, in at most `max_size` bytes. Returns how many those are.
 pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let mut rng = Rng::with_seed(seed.into());
-    let program = Program::decode(&data[..size.min(data.len())]);
-    put(mutated(&program, &mut rng), &mut data[..], max_size)
+    let changed = match rng.u8(..FRESH) {
+        0 => fresh(&mut rng),
+        _ => mutated(&Program::decode(&data[..size.min(data.len())]), &mut rng),
+    };
+    put(changed, &mut data[..], max_size)
 }
 
 /// libFuzzer's custom crossover: puts a program of parts of both into `out` and returns its length.
