@@ -242,6 +242,8 @@ pub fn print_start(prepared: &Prepared, several: Option<&str>, json: bool) {
 
 /// A finding, for people.
 pub fn print_finding(found: &Found) {
+    say!("\nfinding: {}", found.key);
+    found.verdict.lines().for_each(|line| say!("    {line}"));
     say!("    repeated  {}", report::repeated(found.repeated, found.earlier));
     if let Some(artifact) = &found.artifact {
         say!("    kept in   {}", artifact.display());

@@ -16,7 +16,7 @@ pub(super) fn main_step(call: Call, bind: Bind) -> Step {
 }
 
 /// Puts a step at a place; between steps of a block, into that block.
-fn put(draft: &mut Draft, at: usize, mut new: Step) {
+pub(super) fn put(draft: &mut Draft, at: usize, mut new: Step) {
     let block = |at: Option<usize>| at.and_then(|at| draft.steps.get(at)).and_then(|it| it.block);
     let before = block(at.checked_sub(1));
     new.block = before.filter(|_| before == block(Some(at)));

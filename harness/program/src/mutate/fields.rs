@@ -8,7 +8,7 @@ use crate::binary::step_like;
 use crate::{Bind, Call, Fd, Program, Sysctl, Task};
 
 /// A step that has what is wanted.
-fn a_step(draft: &Draft, has: impl Fn(&Call) -> bool, rng: &mut Rng) -> Option<usize> {
+pub(super) fn a_step(draft: &Draft, has: impl Fn(&Call) -> bool, rng: &mut Rng) -> Option<usize> {
     let fit: Vec<usize> = (0..draft.steps.len()).filter(|at| has(&draft.steps[*at].call)).collect();
     rng.choice(fit)
 }
