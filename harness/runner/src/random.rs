@@ -14,9 +14,6 @@ pub enum Kind {
     Classic,
 }
 
-/// Bytes that a program is decoded from: few make no deep state, many make a long run.
-const BYTES: std::ops::Range<usize> = 40..400;
-
 /// One in so many programs needs what not every kernel has.
 const WITH_FACILITIES: u64 = 4;
 
@@ -25,8 +22,7 @@ pub fn program(kind: Kind, seed: u64, number: u64) -> Program {
     // Any odd factor keeps programs of neighbouring seeds apart.
     let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number);
     loop {
-        let bytes: Vec<u8> = (0..rng.usize(BYTES)).map(|_| rng.u8(..)).collect();
-        let mut program = Program::decode(&bytes);
+        let mut program = refan_program::mutate::random(&mut rng);
         let is_common = !number.is_multiple_of(WITH_FACILITIES);
         for step in &mut program.steps {
             change(kind, step);

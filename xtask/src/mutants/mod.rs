@@ -59,6 +59,10 @@ pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
         mechanical::check(repository, arguments.machine.offline, &steps)?;
     }
     let mut not_run = Vec::new();
+    let machine = match arguments.fuzz {
+        true => prepare::in_campaigns(repository, &arguments.machine)?,
+        false => arguments.machine.clone(),
+    };
     let mut kernels = Kernels::new();
     let mut judged = Vec::new();
     for (name, mutant) in chosen {
@@ -69,10 +73,6 @@ pub fn run(repository: &Path, arguments: &cli::Mutants) -> Result<Exit> {
         }
         let series = mutant.series(name);
         if !kernels.contains_key(series) {
-            let machine = match arguments.fuzz {
-                true => prepare::in_campaigns(repository, &arguments.machine)?,
-                false => arguments.machine.clone(),
-            };
             let machine = of_series(series, &machine);
             kernels.insert(series.to_owned(), prepare::prepare(repository, &machine, &steps)?);
         }

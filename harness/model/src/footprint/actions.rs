@@ -33,8 +33,8 @@ impl<'a> Footprints<'a> {
             (_, None) => Footprint::default(),
         };
         match of.life {
-            Life::OneCall => print.join(self.exit_from(state, task)),
-            Life::Ended if call.is_some() => print.join(self.exit_from(state, task)),
+            Life::OneCall => print.join(self.exit(state, task)),
+            Life::Ended if call.is_some() => print.join(self.exit(state, task)),
             _ => {}
         }
         if call.is_some_and(|call| matches!(call.at, At::Closing { .. })) {
@@ -66,7 +66,7 @@ impl<'a> Footprints<'a> {
         let of = state.task(task);
         if of.life == Life::NotMade || (of.call.is_none() && left.is_empty() && !of.killed) {
             return if self.victims.contains(&task) && of.life != Life::Ended {
-                self.exit(task).with(self.victim(task))
+                self.exit(state, task).with(self.victim(task))
             } else {
                 Footprint::default()
             };
@@ -113,7 +113,7 @@ impl<'a> Footprints<'a> {
                 },
                 Next::Allow { group, .. } => self.abandoning(*group),
                 Next::TearDown { group, .. } => self.tearing_down(*group),
-                Next::Exit => self.exit_from(state, task),
+                Next::Exit => self.exit(state, task),
                 Next::Exec => Footprint::ALL,
             },
             At::Asking { .. } => {
@@ -177,7 +177,7 @@ impl<'a> Footprints<'a> {
 
     /// What the death of a task touches that was killed.
     pub(crate) fn death(&self, state: &State, task: Task) -> Footprint {
-        let mut print = self.exit_from(state, task).with(self.victim(task));
+        let mut print = self.exit(state, task).with(self.victim(task));
         if let Some(event) = state.events.get(&EventNo(task)) {
             print.join(self.abandoning(event.group));
             print.join(self.unpinning());
@@ -220,18 +220,15 @@ impl<'a> Footprints<'a> {
         self.walk(then.path(), then.writes(), task).with(position.unwrap_or_default())
     }
 
-    pub(super) fn exit(&self, task: Task) -> Footprint {
-        self.exits.get(&task).copied().unwrap_or_default()
-    }
-
-    /// The same where it may have opened files meanwhile: who executes one of them waits for the last writer.
-    fn exit_from(&self, state: &State, task: Task) -> Footprint {
+    /// What its exit touches, by which files that it has opened meanwhile lose a writer, for which an executor waits.
+    fn exit(&self, state: &State, task: Task) -> Footprint {
         let files = state.task(task).fds.values().filter_map(|entry| state.files.get(&entry.file));
         let written = files.filter(|file| file.writable()).filter_map(|file| match file.kind {
             FileKind::File { path, .. } => Some(Resource::Content(path.inode())),
             _ => None,
         });
-        self.exit(task).with(self.writes(&written.collect::<Vec<_>>()))
+        let known = self.exits.get(&task).copied().unwrap_or_default();
+        known.with(self.writes(&written.collect::<Vec<_>>()))
     }
 
     /// Every action of a task that may be killed depends on that.

@@ -297,6 +297,7 @@ impl Outlook {
         let Some(at) = self.in_transit.iter().position(|it| it.reader == reader) else { return };
         let InTransit { accessor, group, var, .. } = self.in_transit.remove(at);
         self.pending.extend(var.map(|var| Pending { var, accessor, group }));
+        self.settle();
     }
 
     fn close(&mut self, var: Var, by: Task) {
@@ -344,8 +345,10 @@ impl Outlook {
             // Somebody may still be in transit, and a queue outlives its group.
             add(FanotifyInit, 2);
             add(PageIn, 6 * self.in_transit.len());
-            let queues = self.queues.iter().filter(|queue| !queue.fd.holders.is_empty()).count();
-            [Read, Poll, Fionread, Close].into_iter().for_each(|op| add(op, queues.min(1)));
+            let is_open = |queue: &Queue| !queue.fd.holders.is_empty();
+            if self.queues.iter().any(is_open) {
+                [Read, Poll, Fionread, Close].into_iter().for_each(|op| add(op, 1));
+            }
             return due;
         };
         if group.marks.is_empty() {

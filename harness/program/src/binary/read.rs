@@ -408,10 +408,13 @@ impl<'a> Reader<'a> {
                 flags: word::read(&mut self.bytes, tables::FD_FLAGS, tables::FD_FLAGS),
             },
             Op::Open => Call::Open {
-                path: match self.sight.branch {
-                    // Who opens it goes on, and hands it over to who accesses it.
-                    Some(_) if !self.outlook.to_open().is_empty() => self.path(Outlook::to_open),
-                    _ => self.path(|outlook| outlook.watched(false)),
+                path: {
+                    let is_spawned = self.sight.branch.is_none();
+                    // Who opens it and goes on hands it over to who accesses it.
+                    self.path(|outlook| match outlook.to_open() {
+                        open if is_spawned || open.is_empty() => outlook.watched(false),
+                        open => open,
+                    })
                 },
                 flags: word::read(&mut self.bytes, tables::OPEN, tables::OPEN_OFTEN),
             },

@@ -173,10 +173,11 @@ pub fn crossed(one: &Program, other: &Program, rng: &mut Rng) -> Program {
 /// of what comes of one change after another, a few in a hundred.
 const FRESH: u8 = 3;
 
-/// Bytes that such a program is read from: few make no deep state, many make a long run.
+/// Bytes that a program at random is read from: few make no deep state, many make a long run.
 const BYTES: std::ops::Range<usize> = 40..400;
 
-fn fresh(rng: &mut Rng) -> Program {
+/// A program that random bytes are read as.
+pub fn random(rng: &mut Rng) -> Program {
     let bytes: Vec<u8> = (0..rng.usize(BYTES)).map(|_| rng.u8(..)).collect();
     Program::decode(&bytes)
 }
@@ -186,7 +187,7 @@ fn fresh(rng: &mut Rng) -> Program {
 pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let mut rng = Rng::with_seed(seed.into());
     let changed = match rng.u8(..FRESH) {
-        0 => fresh(&mut rng),
+        0 => random(&mut rng),
         _ => mutated(&Program::decode(&data[..size.min(data.len())]), &mut rng),
     };
     put(changed, &mut data[..], max_size)
