@@ -369,7 +369,7 @@ impl<'a> Campaign<'a> {
                         if self.arguments.json {
                             say!("{}", summary::finding_object(&found));
                         } else {
-                            summary::print_finding(&found);
+                            say!("{}", summary::finding_text(&found));
                         }
                         steps.phase("fuzz");
                     }

@@ -241,14 +241,13 @@ pub fn print_start(prepared: &Prepared, several: Option<&str>, json: bool) {
 }
 
 /// A finding, for people.
-pub fn print_finding(found: &Found) {
-    say!("\nfinding: {}", found.key);
-    found.verdict.lines().for_each(|line| say!("    {line}"));
-    say!("    repeated  {}", report::repeated(found.repeated, found.earlier));
-    if let Some(artifact) = &found.artifact {
-        say!("    kept in   {}", artifact.display());
-    }
-    found.program.lines().for_each(|line| say!("      {line}"));
+pub fn finding_text(found: &Found) -> String {
+    let verdict = found.verdict.lines().map(|line| format!("    {line}"));
+    let repeated = format!("    repeated  {}", report::repeated(found.repeated, found.earlier));
+    let kept = found.artifact.iter().map(|folder| format!("    kept in   {}", folder.display()));
+    let program = found.program.lines().map(|line| format!("      {line}"));
+    let lines = verdict.chain([repeated]).chain(kept).chain(program);
+    format!("\nfinding: {}\n{}", found.key, lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// The same as an object.
@@ -277,6 +276,24 @@ mod tests {
         summary.add(0, progress(1, 0, &[2]));
         summary.add(1, progress(2, 0, &[4]));
         assert_eq!((summary.runs(), summary.edges.len()), (12, 4));
+    }
+
+    #[test]
+    fn a_finding_is_told_with_what_it_is() {
+        let found = serde_json::json!({
+            "key": "rule R2 broken at read", "repeated": [2, 2], "earlier": 0, "artifact": "/a", "program": "dup(0)\n",
+            "verdict": "rule      R2, at step 1",
+        });
+        let found: Found = serde_json::from_value(found).expect("a finding");
+        let lines = [
+            "",
+            "finding: rule R2 broken at read",
+            "    rule      R2, at step 1",
+            "    repeated  2 of 2 on a freshly restored machine",
+            "    kept in   /a",
+            "      dup(0)",
+        ];
+        assert_eq!(finding_text(&found), lines.join("\n"));
     }
 
     #[test]
