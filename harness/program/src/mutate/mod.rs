@@ -8,6 +8,7 @@ mod events;
 mod fields;
 mod limits;
 mod places;
+mod prelude;
 mod races;
 mod steps;
 #[cfg(test)]
@@ -131,7 +132,7 @@ impl Mutation {
             Self::DaemonDeath => events::daemon_death(&mut draft, rng),
             Self::FailNth => events::fail_nth(&mut draft, rng),
             Self::Limit => limits::limit(&mut draft, rng),
-            Self::Prelude => events::prelude(&mut draft, rng),
+            Self::Prelude => prelude::prelude(&mut draft, rng),
             Self::Race => races::race(&mut draft, rng),
         };
         done?;

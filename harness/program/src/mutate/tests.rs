@@ -100,7 +100,7 @@ fn with(programs: &[Program], is: impl Fn(&Call) -> bool) -> usize {
 #[test]
 fn beginnings_lead_to_contents_and_into_transit() {
     let mut rng = Rng::with_seed(5);
-    let begun = (0..400).filter_map(|_| Mutation::Prelude.apply(&Program::new(), &mut rng));
+    let begun = (0..1600).filter_map(|_| Mutation::Prelude.apply(&Program::new(), &mut rng));
     let begun: Vec<Program> = begun.collect();
     let asks = |call: &Call, of| matches!(call, Call::FanotifyMark { mask, .. } if *mask == of);
     let counts = [
@@ -111,6 +111,33 @@ fn beginnings_lead_to_contents_and_into_transit() {
         with(&begun, |call| matches!(call, Call::ReadMissing { .. })),
     ];
     assert!(counts.iter().all(|count| *count > 2), "{counts:?} of {}", begun.len());
+}
+
+#[test]
+fn daemons_die_with_events_in_transit() {
+    let mut rng = Rng::with_seed(8);
+    let text = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\n\
+                fanotify_mark(c, ADD, OPEN_PERM, f0)\n\
+                d = fork()\n\
+                d: q = open_queue(c)\n\
+                d: close(c)\n\
+                a = spawn open(f0, O_RDONLY)\n\
+                d: e = read_missing(q, 4096, 0)\n";
+    let program = crate::parse(text).expect("a program");
+    let deaths = (0..200).filter_map(|_| Mutation::DaemonDeath.apply(&program, &mut rng));
+    let deaths: Vec<Program> = deaths.collect();
+    let behind_read = |is: &dyn Fn(&Call) -> bool| {
+        let read = |step: &crate::Step| matches!(step.call, Call::ReadMissing { .. });
+        let follows = |program: &&Program| {
+            let steps = program.steps.iter().skip_while(|step| !read(step)).map(|step| &step.call);
+            let calls: Vec<&Call> = steps.skip(1).take(2).collect();
+            matches!(calls[..], [death, Call::PageIn { .. }] if is(death))
+        };
+        deaths.iter().filter(follows).count()
+    };
+    let shut_down = behind_read(&|call| matches!(call, Call::Close { .. }));
+    let killed = behind_read(&|call| matches!(call, Call::Kill { .. }));
+    assert!(shut_down > 20 && killed > 10, "{shut_down} {killed} of {}", deaths.len());
 }
 
 #[test]
