@@ -25,6 +25,9 @@ pub struct Mutants {
     /// How long a campaign may take
     #[arg(long, requires = "fuzz", value_name = "DURATION", default_value = "5m", value_parser = duration)]
     pub time: Duration,
+    /// Seed of a campaign's first worker; each further one has the next
+    #[arg(long, requires = "fuzz", value_name = "N", default_value_t = 1)]
+    pub seed: u32,
     /// Make the patch of the mechanical mutants anew from the series
     #[arg(long, requires = "mechanical", conflicts_with_all = ["names", "full", "fuzz", "json"])]
     pub generate: bool,

@@ -42,7 +42,7 @@ pub fn run(
             time: Some(arguments.time),
             runs: None,
             jobs: None,
-            seed: 1,
+            seed: arguments.seed,
             corpus: Some(folder.path().join("corpus")),
             no_seeds: true,
             cover: Vec::new(),
