@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use refan_abi::{ApiValues, Errno};
 use refan_program::{Facility, Program};
 use refan_vm::{Machine, MachineError, SharedMemory};
-use refan_wire::{COUNTERS, Job, Leak, Placed, Record, RegionError};
+use refan_wire::{COUNTERS, Job, Leak, Placed, PlacesError, Record, RegionError};
 
 use crate::earlier::Earlier;
 use crate::prepared::{Declared, Prepared};
@@ -60,11 +60,9 @@ impl Guest {
     /// Starts a machine: from its snapshot, or where there is none by booting.
     pub fn start(prepared: &Prepared) -> Result<Self> {
         let spec = prepared.spec()?;
-        let watched = prepared.watched.as_ref().map_or(&[][..], |watched| &watched.ranges);
         let prepare = || {
             let shared = SharedMemory::new(spec.profile.shared_bytes())?;
-            refan_wire::format(&shared);
-            refan_wire::watch(&shared, watched).map_err(std::io::Error::other)?;
+            format(prepared, &shared).map_err(std::io::Error::other)?;
             Ok(shared)
         };
         let deadline = Instant::now() + prepared.patience;
@@ -99,11 +97,9 @@ impl Guest {
         let snapshot = prepared.open_snapshot()?.context(
             "there is no snapshot of the machine, so that it would boot, and not be the same",
         )?;
-        let watched = prepared.watched.as_ref().map_or(&[][..], |watched| &watched.ranges);
         let shared = SharedMemory::new(spec.profile.shared_bytes())
             .context("cannot make the shared memory")?;
-        refan_wire::format(&shared);
-        refan_wire::watch(&shared, watched)?;
+        format(prepared, &shared)?;
         let deadline = Instant::now() + prepared.patience;
         let machine = Machine::restore_for_gdb(&spec, &snapshot, shared, socket, deadline)
             .context("the machine did not start")?;
@@ -366,4 +362,13 @@ impl Guest {
         self.console_seen += console.len() as u64;
         Ok(Run { records, console: String::from_utf8_lossy(&console).into_owned(), failure })
     }
+}
+
+/// Writes what the guest finds in its memory when it starts.
+fn format(prepared: &Prepared, shared: &SharedMemory) -> Result<(), PlacesError> {
+    refan_wire::format(shared);
+    let watched = prepared.watched.as_ref();
+    let (ranges, left_out) =
+        watched.map_or_else(Default::default, |it| (&it.ranges[..], &it.left_out[..]));
+    refan_wire::watch(shared, ranges, left_out)
 }

@@ -48,6 +48,8 @@ pub struct Watched {
     pub folders: Vec<String>,
     /// Where their code is ([`Code::ranges`]).
     pub ranges: Vec<Range<u32>>,
+    /// Places there that do not count, by number ([`Code::yields`]).
+    pub left_out: Vec<u32>,
 }
 
 /// Everything that it takes to start a machine. Stored in the cache under the name of its target,
@@ -108,7 +110,8 @@ impl Prepared {
     /// The same with a guest that tells what is passed of the code in these folders.
     pub fn watching(&self, code: &Code, folders: &[&str]) -> Self {
         let folders = folders.iter().map(|folder| (*folder).to_owned()).collect();
-        let watched = Watched { folders, ranges: code.ranges.clone() };
+        let (ranges, left_out) = (code.ranges.clone(), code.yields.iter().copied().collect());
+        let watched = Watched { folders, ranges, left_out };
         Self { watched: Some(watched), ..self.clone() }
     }
 

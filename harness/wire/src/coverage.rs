@@ -3,11 +3,12 @@
 //! ```text
 //! 512 KiB  number of ranges, and the ranges      written by the host before the machine starts
 //! 516 KiB  counters of edges                     raised by the guest, taken by the host
-//! 580 KiB  places, a bit each, to 1 MiB          set by the guest, never cleared
+//! 580 KiB  places, a bit each                    set by the guest, never cleared
+//! 802 KiB  places that do not count, to 1 MiB    written by the host before the machine starts
 //! ```
 //! A *place* is an address that KCOV records, here as its low half, as all text of an x86-64 kernel
 //! lies in the upper 2 GiB. Only places in the ranges count: each has a number, that of its offset in
-//! the ranges laid end to end. An *edge* is two such places that a task passes one after the other
+//! the ranges laid end to end; some of them can be left out. An *edge* is two such places that a task passes one after the other
 //! within a call, whatever it passes outside the ranges between them. So what a hash of the pair
 //! counts is the same for the same calls, and tells the ways through a function apart, which places
 //! alone do not.
@@ -24,8 +25,11 @@ const RANGES_AT: usize = COVERAGE_AT + 8;
 const COUNTERS_AT: usize = COVERAGE_AT + (4 << 10);
 const PLACES_AT: usize = COUNTERS_AT + COUNTERS;
 
+/// Where there is a bit for each place that does not count.
+const LEFT_OUT_AT: usize = PLACES_AT + (TRACE_AT - PLACES_AT) / 2;
+
 /// Bits that there are for places.
-const PLACES: usize = (TRACE_AT - PLACES_AT) * 8;
+const PLACES: usize = (LEFT_OUT_AT - PLACES_AT) * 8;
 /// Ranges that there is room for.
 const RANGES: usize = (COUNTERS_AT - RANGES_AT) / 8;
 
@@ -40,9 +44,14 @@ pub enum PlacesError {
     Places(usize),
 }
 
-/// Has the guest tell which places in these ranges are passed; in none it tells nothing, and does
-/// nothing for it. For a region that is formatted and whose machine has not started.
-pub fn watch(region: &dyn Region, ranges: &[Range<u32>]) -> Result<(), PlacesError> {
+/// Has the guest tell which places in these ranges are passed, but for those that are left out by their
+/// numbers; in none it tells nothing, and does nothing for it. For a region that is formatted and whose
+/// machine has not started.
+pub fn watch(
+    region: &dyn Region,
+    ranges: &[Range<u32>],
+    left_out: &[u32],
+) -> Result<(), PlacesError> {
     let places = ranges.iter().map(ExactSizeIterator::len).sum();
     if ranges.len() > RANGES {
         return Err(PlacesError::Ranges(ranges.len()));
@@ -56,6 +65,13 @@ pub fn watch(region: &dyn Region, ranges: &[Range<u32>]) -> Result<(), PlacesErr
         .flat_map(u32::to_le_bytes)
         .collect();
     region.store(RANGES_AT, &bytes);
+    let mut bits = vec![0u8; places.div_ceil(8)];
+    for number in left_out {
+        if let Some(byte) = bits.get_mut(*number as usize / 8) {
+            *byte |= 1 << (number % 8);
+        }
+    }
+    region.store(LEFT_OUT_AT, &bits);
     region.store(COVERAGE_AT, &(ranges.len() as u64).to_le_bytes());
     Ok(())
 }
@@ -108,8 +124,11 @@ impl Watch<'_> {
     /// task passed before in the same call, 0 for none.
     pub fn pass(&self, before: u32, place: u32) -> u32 {
         let Some(number) = self.number(place) else { return before };
-        let word = self.region.u32_at(PLACES_AT + (number / 32 * 4) as usize);
-        let bit = 1 << (number % 32);
+        let (at, bit) = ((number / 32 * 4) as usize, 1 << (number % 32));
+        if self.region.u32_at(LEFT_OUT_AT + at).load(Ordering::Relaxed) & bit != 0 {
+            return before;
+        }
+        let word = self.region.u32_at(PLACES_AT + at);
         if word.load(Ordering::Relaxed) & bit == 0 {
             word.fetch_or(bit, Ordering::Relaxed);
         }
@@ -153,7 +172,7 @@ mod tests {
         let memory = Memory::new();
         let guest = memory.guest();
         assert!(guest.watch().is_none());
-        watch(&memory, &[100..110, 0xffff_0000..0xffff_0100]).expect("room");
+        watch(&memory, &[100..110, 0xffff_0000..0xffff_0100], &[]).expect("room");
         let seen = guest.watch().expect("ranges");
         let mut before = 0;
         for place in [99, 100, 110, 109, 0xffff_0000, 0xffff_00ff, 0xffff_0100] {
@@ -172,7 +191,7 @@ mod tests {
     fn the_order_of_places_makes_the_edge_and_what_is_between_does_not() {
         let memory = Memory::new();
         let guest = memory.guest();
-        watch(&memory, &[0..5, 5..10]).expect("room");
+        watch(&memory, &[0..5, 5..10], &[8]).expect("room");
         let counted = |places: &[u32]| {
             let seen = guest.watch().expect("ranges");
             places.iter().fold(0, |before, place| seen.pass(before, *place));
@@ -181,17 +200,19 @@ mod tests {
             counters
         };
         assert!(counted(&[1, 2, 3]) == counted(&[1, 50, 2, 60, 3]));
+        assert!(counted(&[1, 2, 3]) == counted(&[8, 1, 8, 2, 3, 8]));
         assert!(counted(&[1, 2, 3]) != counted(&[1, 3, 2]));
         assert_eq!(counted(&[4; 1000]).iter().copied().max(), Some(u8::MAX));
+        assert!(!places_passed(&memory).contains(&8));
     }
 
     #[test]
     fn what_is_too_much_is_refused_and_lies_do_no_harm() {
         let memory = Memory::new();
         let many = vec![0..1; RANGES + 1];
-        assert_eq!(watch(&memory, &many), Err(PlacesError::Ranges(RANGES + 1)));
+        assert_eq!(watch(&memory, &many, &[]), Err(PlacesError::Ranges(RANGES + 1)));
         let large = 0..PLACES as u32 + 1;
-        assert_eq!(watch(&memory, &[large]), Err(PlacesError::Places(PLACES + 1)));
+        assert_eq!(watch(&memory, &[large], &[]), Err(PlacesError::Places(PLACES + 1)));
         for word in [u64::MAX, 5] {
             memory.store(COVERAGE_AT, &word.to_le_bytes());
             memory.store(RANGES_AT, &[0xff; 64]);

@@ -10,16 +10,13 @@ use std::path::Path;
 
 use addr2line::Loader;
 use anyhow::{Context, Result, anyhow, bail};
-use iced_x86::{Decoder, DecoderOptions, FlowControl};
-use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
+use iced_x86::{FlowControl, Instruction};
 use refan_wire::counter_of_edge;
 
 use super::code::Code;
 use super::flow::{self, After, Flow, Ran};
+use super::text;
 use crate::Prepared;
-
-/// What the compiler calls at each place.
-const TELLS: &str = "__sanitizer_cov_trace_pc";
 
 /// Lines of files with code, and whether they were covered.
 pub type Lines = BTreeMap<String, BTreeMap<u32, bool>>;
@@ -49,12 +46,11 @@ impl PassedLines {
     fn read(vmlinux: &Path, code: &Code) -> Result<Self> {
         let bytes = std::fs::read(vmlinux)?;
         let file = object::File::parse(bytes.as_slice())?;
-        let functions = functions(&file, code);
-        let tells = file.symbols().find(|symbol| symbol.name() == Ok(TELLS));
-        let tells = tells.context("its code tells KCOV nothing")?.address();
+        let functions = text::functions(&file, code);
+        let tells = text::tells(&file).context("its code tells KCOV nothing")?;
         let mut flow = Flow::new();
         for (start, end) in &functions {
-            flow.extend(decoded(&file, *start, *end, tells)?);
+            flow.extend(flow_of(&text::instructions(&file, *start, *end)?, tells, code));
         }
         let lines = line_table(vmlinux, &functions)?;
         let mut all = Self(BTreeMap::new());
@@ -104,30 +100,14 @@ impl PassedLines {
     }
 }
 
-/// The functions of the code: from where to where. What the compiler has moved out of one stands as one of
-/// its own.
-fn functions(file: &object::File<'_>, code: &Code) -> Vec<(u64, u64)> {
-    let symbols = file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text);
-    let own = symbols.filter(|symbol| code.number(symbol.address()).is_some());
-    let mut functions: Vec<(u64, u64)> =
-        own.map(|it| (it.address(), it.address() + it.size())).collect();
-    functions.sort_unstable();
-    functions.dedup();
-    functions
-}
-
-/// What comes after each instruction of a function.
-fn decoded(file: &object::File<'_>, start: u64, end: u64, tells: u64) -> Result<Flow> {
-    let mut sections = file.sections();
-    let section = sections.find(|it| (it.address()..it.address() + it.size()).contains(&start));
-    let section = section.with_context(|| format!("no section has {start:#x}"))?;
-    let bytes = section.data_range(start, end - start)?;
-    let bytes = bytes.with_context(|| format!("{start:#x} to {end:#x} is not all there"))?;
-    let decoder = Decoder::with_ip(64, bytes, start, DecoderOptions::NONE);
-    let instructions = decoder.into_iter().map(|instruction| {
+/// What comes after each instruction of a function. A place that does not count is none.
+fn flow_of(instructions: &[Instruction], tells: u64, code: &Code) -> Flow {
+    let after = |instruction: &Instruction| {
         let (next, target) = (instruction.next_ip(), instruction.near_branch_target());
-        let after = match instruction.flow_control() {
-            FlowControl::Call if target == tells => After::Place(next),
+        match instruction.flow_control() {
+            FlowControl::Call if target == tells && code.number_of_counted(next).is_some() => {
+                After::Place(next)
+            }
             FlowControl::Next
             | FlowControl::Call
             | FlowControl::IndirectCall
@@ -138,10 +118,9 @@ fn decoded(file: &object::File<'_>, start: u64, end: u64, tells: u64) -> Result<
             | FlowControl::Return
             | FlowControl::XbeginXabortXend
             | FlowControl::Exception => After::Unknown,
-        };
-        (instruction.ip(), after)
-    });
-    Ok(instructions.collect())
+        }
+    };
+    instructions.iter().map(|instruction| (instruction.ip(), after(instruction))).collect()
 }
 
 /// The line of the source that code from an address on is of, up to the next address.

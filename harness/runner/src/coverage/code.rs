@@ -12,6 +12,7 @@ use addr2line::gimli;
 use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
+use super::text;
 use crate::Prepared;
 
 /// Code that runs once, at boot, and is gone before any program: no program can enter it.
@@ -22,6 +23,8 @@ const INIT_TEXT: &str = ".init.text";
 pub struct Code {
     /// Where it is: low halves of addresses, ascending, apart.
     pub ranges: Vec<Range<u32>>,
+    /// Numbers of the places that stand for nothing but that a task lets others run.
+    pub yields: BTreeSet<u32>,
     functions: Vec<Function>,
 }
 
@@ -68,7 +71,14 @@ impl Code {
         named.sort();
         named.dedup_by_key(|(start, _)| *start);
         let functions = functions(&ranges, named);
-        Ok(Self { ranges, functions })
+        let code = Self { ranges, yields: BTreeSet::new(), functions };
+        let yields = text::yields(&file, &code)?;
+        Ok(Self { yields: yields.into_iter().filter_map(|it| code.number(it)).collect(), ..code })
+    }
+
+    /// The number of a place, if it counts.
+    pub fn number_of_counted(&self, place: u64) -> Option<u32> {
+        self.number(place).filter(|number| !self.yields.contains(number))
     }
 
     /// The number of a place.
@@ -160,12 +170,20 @@ fn functions(ranges: &[Range<u32>], named: Vec<(u32, String)>) -> Vec<Function> 
 mod tests {
     use super::*;
 
+    impl Code {
+        /// Some code, of which nothing more is known.
+        pub(in crate::coverage) fn at(range: Range<u32>) -> Self {
+            Self { ranges: vec![range], yields: BTreeSet::new(), functions: Vec::new() }
+        }
+    }
+
     #[test]
     fn functions_are_entered_where_a_place_of_theirs_is_passed() {
         let ranges = [100..200, 300..310];
         let named = [(90, "x"), (100, "a"), (150, "b"), (300, "c"), (400, "y")];
         let named = named.map(|(start, name)| (start, name.to_owned())).to_vec();
-        let code = Code { functions: functions(&ranges, named), ranges: ranges.to_vec() };
+        let functions = functions(&ranges, named);
+        let code = Code { functions, ranges: ranges.to_vec(), yields: BTreeSet::new() };
         assert_eq!(code.functions(), 3);
         let numbers = [99, 100, 200, 309, 310].map(|place| code.number(place));
         assert_eq!(numbers, [None, Some(0), None, Some(109), None]);

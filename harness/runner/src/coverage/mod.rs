@@ -11,6 +11,7 @@ mod exclusions;
 mod flow;
 mod report;
 mod source;
+mod text;
 
 pub use added::added_lines;
 pub use blocks::{Lines, PassedLines};
