@@ -306,6 +306,35 @@ fn initramfs(repository: &Path, cache: &Cache, init: &Path) -> Result<Entry> {
     })
 }
 
+/// How often a machine in real time is booted until its timers are fine.
+const BOOTS: u32 = 5;
+
+/// What comes of the first boot that ends with high-resolution timers, if one does. A kernel that measures the rate of
+/// its timer while the host is busy does without it.
+fn with_fine_timers<M>(
+    boots: u32,
+    mut boot: impl FnMut() -> Result<(M, u64)>,
+) -> Result<Option<M>> {
+    for _ in 0..boots {
+        let (booted, resolution) = boot()?;
+        if resolution == 1 {
+            return Ok(Some(booted));
+        }
+    }
+    Ok(None)
+}
+
+/// A machine at agent-ready with its deadline, and the resolution of its timers.
+fn boot(spec: &MachineSpec) -> Result<((Machine, Instant), u64)> {
+    let deadline = Instant::now() + BOOT;
+    let shared =
+        SharedMemory::new(spec.profile.shared_bytes()).context("cannot make the shared memory")?;
+    let machine =
+        Machine::boot(spec, shared, deadline).context("the machine did not boot to agent-ready")?;
+    let resolution = refan_wire::timer_resolution(machine.shared());
+    Ok(((machine, deadline), resolution))
+}
+
 /// The snapshot at agent-ready; none where the machine cannot be saved.
 fn snapshot(
     spec: &MachineSpec,
@@ -321,11 +350,14 @@ fn snapshot(
         return Ok(Some((entry, name)));
     }
     steps.phase("boot to agent-ready and take a snapshot");
-    let deadline = Instant::now() + BOOT;
-    let shared =
-        SharedMemory::new(spec.profile.shared_bytes()).context("cannot make the shared memory")?;
-    let machine =
-        Machine::boot(spec, shared, deadline).context("the machine did not boot to agent-ready")?;
+    let boots = if spec.profile.is_deterministic() { 1 } else { BOOTS };
+    let Some((machine, deadline)) = with_fine_timers(boots, || boot(spec))? else {
+        steps.note(&format!(
+            "no machine is kept, so that each will boot: the kernel came up {boots} times without high-resolution \
+             timers, as it does on a host that is too busy, or where it has none"
+        ));
+        return Ok(None);
+    };
     let saved = cache.publish("snapshots", &key, |folder| {
         machine.save(folder, &name, deadline).map(drop).context("cannot save the machine")
     });
@@ -342,4 +374,20 @@ fn snapshot(
 fn digest(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Key::of([("file", bytes.as_slice())]).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_booted_until_its_timers_are_fine() {
+        let booted = |resolutions: &[u64]| {
+            let mut resolutions = (0..).zip(resolutions.iter().copied());
+            with_fine_timers(2, || resolutions.next().context("one boot more")).expect("boots")
+        };
+        assert_eq!(booted(&[1]), Some(0));
+        assert_eq!(booted(&[4_000_000, 1]), Some(1));
+        assert_eq!(booted(&[4_000_000, 4_000_000, 1]), None);
+    }
 }

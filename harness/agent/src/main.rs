@@ -30,10 +30,8 @@ fn start() -> Result<Supervisor> {
     memcg::mount()?;
     faults::prepare()?;
     init::expedite_rcu()?;
-    if init::timer_resolution() != 1 {
-        init::say("high-resolution timers are not active: sleeps end at ticks");
-    }
     let region = Box::leak(Box::new(door::map_region()?));
+    region.tell_timer_resolution(init::timer_resolution());
     panic::report_to(region);
     let doorbell = Doorbell::open()?;
     let log = KernelLog::open()?;

@@ -20,5 +20,5 @@ pub use job::Job;
 pub use record::{Data, FileId, Leak, Moment, Place, Record, Skip, TaskEnd};
 pub use region::{
     GuestRegion, JobError, Region, RegionError, TraceFull, attach, attachable, check_answered,
-    decode_trace, format, put_job, take_trace,
+    decode_trace, format, put_job, take_trace, timer_resolution,
 };

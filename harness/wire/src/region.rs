@@ -5,6 +5,7 @@
 //! 16       job number, job length written by the host while the guest is stopped
 //! 32       answered job number    written by the guest before it stops
 //! 40       length of the trace    bumped by the guest with each record
+//! 48       resolution of timers   written by the guest before it stops first, in nanoseconds
 //! 4 KiB    the job
 //! 512 KiB  coverage, see [`crate::coverage`]
 //! 1 MiB    the trace, to the end
@@ -20,13 +21,14 @@ use crate::{Job, Record};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"Rfan");
 /// Version of the layout and of what is exchanged.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 
 const VERSION_AT: usize = 4;
 const JOB_NUMBER_AT: usize = 16;
 const JOB_LEN_AT: usize = 24;
 const ANSWERED_AT: usize = 32;
 const TRACE_LEN_AT: usize = 40;
+const TIMERS_AT: usize = 48;
 const JOB_AT: usize = 4 << 10;
 pub(crate) const COVERAGE_AT: usize = 512 << 10;
 pub(crate) const TRACE_AT: usize = 1 << 20;
@@ -103,6 +105,12 @@ pub enum RegionError {
 pub fn format(region: &dyn Region) {
     region.store(0, &MAGIC.to_le_bytes());
     region.store(VERSION_AT, &VERSION.to_le_bytes());
+}
+
+/// The resolution of the guest's timers in nanoseconds, once it has stopped; 1 where they are of high resolution
+/// (`clock_getres(2)`).
+pub fn timer_resolution(region: &dyn Region) -> u64 {
+    load_u64(region, TIMERS_AT)
 }
 
 /// Puts a job into the region while the guest is stopped, and empties the trace. `number` is one
@@ -299,6 +307,11 @@ impl GuestRegion {
         self.u64_at(ANSWERED_AT).store(number, Ordering::Release);
     }
 
+    /// Says what the resolution of timers is, in nanoseconds.
+    pub fn tell_timer_resolution(&self, nanoseconds: u64) {
+        self.u64_at(TIMERS_AT).store(nanoseconds, Ordering::Release);
+    }
+
     /// Empties the trace.
     pub fn clear_trace(&self) {
         self.u64_at(TRACE_LEN_AT).store(0, Ordering::Release);
@@ -374,6 +387,15 @@ pub(crate) mod tests {
 
     fn exit(n: usize) -> Record {
         Record::Exit { step: 1, task: 0, at: 5, ret: -16, data: Data::Bytes(vec![7; n]) }
+    }
+
+    #[test]
+    fn the_guest_tells_how_fine_its_timers_are() {
+        let memory = Memory::new();
+        format(&memory);
+        assert_eq!(timer_resolution(&memory), 0);
+        memory.guest().tell_timer_resolution(4_000_000);
+        assert_eq!(timer_resolution(&memory), 4_000_000);
     }
 
     #[test]
