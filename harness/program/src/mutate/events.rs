@@ -1,6 +1,7 @@
 //! What befalls groups, daemons and accessors.
 
 use fastrand::Rng;
+use refan_abi::OpenFlags;
 
 use super::draft::Draft;
 use crate::valid::{Origin, Role};
@@ -89,13 +90,46 @@ pub(super) fn daemon_death(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
     Some(())
 }
 
+/// An allocation fails in a call: in an access that is asked about, in the release of a queue that was read from, or
+/// anywhere.
 pub(super) fn fail_nth(draft: &mut Draft, rng: &mut Rng) -> Option<()> {
-    let len = draft.steps.len();
-    let at = (len > 0).then(|| rng.usize(..len))?;
-    let task = draft.steps[at].task;
+    let (at, task) = match rng.u8(..3) {
+        0 => access_behind_mark(draft, rng)?,
+        1 => release_behind_read(draft, rng)?,
+        _ => {
+            let len = draft.steps.len();
+            let at = (len > 0).then(|| rng.usize(..len))?;
+            (at, draft.steps[at].task)
+        }
+    };
     // The first allocations are those of the call itself.
-    let most = if rng.bool() { 6 } else { 40 };
+    let most = [2, 6, 40][rng.usize(..3)];
     let nth = rng.u8(1..=most);
     put(draft, at, step(task, Call::FailNth { nth }, Bind::None));
     Some(())
+}
+
+/// Opens what was marked before: where, and by whom.
+fn access_behind_mark(draft: &mut Draft, rng: &mut Rng) -> Option<(usize, Task)> {
+    let marked = draft.steps.iter().enumerate().filter_map(|(at, step)| match step.call {
+        Call::FanotifyMark { path, .. } => Some((at, path)),
+        _ => None,
+    });
+    let (marked, path) = rng.choice(marked.collect::<Vec<_>>())?;
+    let at = rng.usize(marked + 1..=draft.steps.len());
+    let callers = draft.tasks_before(at, |origin| matches!(origin, Origin::Main | Origin::Forked));
+    let task = rng.choice(callers)?;
+    let open = Call::Open { path, flags: OpenFlags::O_RDONLY };
+    put(draft, at, step(task, open, Bind::None));
+    Some((at, task))
+}
+
+/// Where a queue is closed that was read from, and by whom.
+fn release_behind_read(draft: &Draft, rng: &mut Rng) -> Option<(usize, Task)> {
+    let closes = draft.steps.iter().enumerate().filter_map(|(at, step)| {
+        let Call::Close { fd } = step.call else { return None };
+        let reads = |step: &Step| matches!(step.call, Call::Read { fd: read, .. } if read == fd);
+        draft.steps[..at].iter().any(reads).then_some((at, step.task))
+    });
+    rng.choice(closes.collect::<Vec<_>>())
 }

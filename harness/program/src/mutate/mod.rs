@@ -90,11 +90,17 @@ impl Mutation {
             Self::Insert => 12,
             Self::DaemonDeath => 10,
             Self::Retarget | Self::Tweak => 8,
-            Self::Move | Self::Renew | Self::Shift | Self::IntoBlock | Self::Kill | Self::Race => 6,
+            Self::Move
+            | Self::Renew
+            | Self::Shift
+            | Self::IntoBlock
+            | Self::Kill
+            | Self::Race
+            | Self::FailNth => 6,
             Self::Remove => 4 + len / 4,
             Self::Duplicate | Self::Reassign => 4,
             Self::Limit => 3,
-            Self::OutOfBlock | Self::FailNth => 2,
+            Self::OutOfBlock => 2,
             Self::Prelude if len == 0 => 24,
             Self::Prelude => 2,
         }

@@ -141,6 +141,31 @@ fn daemons_die_with_events_in_transit() {
 }
 
 #[test]
+fn allocations_fail_where_events_are_made_and_restarted() {
+    let mut rng = Rng::with_seed(9);
+    let text = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\n\
+                fanotify_mark(c, ADD, OPEN_PERM, f0)\n\
+                q = open_queue(c)\n\
+                a = spawn open(f0, O_RDONLY)\n\
+                e = read(q)\n\
+                close(q)\n";
+    let program = crate::parse(text).expect("a program");
+    let failing = (0..200).filter_map(|_| Mutation::FailNth.apply(&program, &mut rng));
+    let failing: Vec<Program> = failing.collect();
+    let before = |is: &dyn Fn(&Call) -> bool| {
+        let follows = |pair: &[crate::Step]| {
+            matches!(pair[0].call, Call::FailNth { .. })
+                && pair[0].task == pair[1].task
+                && is(&pair[1].call)
+        };
+        failing.iter().filter(|program| program.steps.windows(2).any(follows)).count()
+    };
+    let opens = before(&|call| matches!(call, Call::Open { .. }));
+    let closes = before(&|call| matches!(call, Call::Close { .. }));
+    assert!(opens > 40 && closes > 40, "{opens} {closes} of {}", failing.len());
+}
+
+#[test]
 fn limits_are_where_they_are_reached() {
     let mut rng = Rng::with_seed(6);
     let text = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\n\
