@@ -5,6 +5,8 @@ use std::path::Path;
 use clap::{CommandFactory, Parser};
 use xtask::docs;
 
+mod runs;
+
 use crate::cli::{Bench, Cli, Command, Kernel, Machine};
 use crate::{mutants, prepare, select};
 

@@ -76,8 +76,8 @@ fn judge(job: &Job<'_>, full: bool) -> Fate {
                 unjudged.push(outcome);
             }
             Verdict::Broken(_) | Verdict::Report(_) => killed.push(outcome),
-            Verdict::Known(_) | Verdict::None(_) => unjudged.push(outcome),
-            Verdict::Held | Verdict::Unsupported(_) => {}
+            Verdict::None(_) => unjudged.push(outcome),
+            Verdict::Held | Verdict::Known(_) | Verdict::Unsupported(_) => {}
         }
         if !full && !killed.is_empty() {
             break;

@@ -87,7 +87,7 @@ fn holds(
     let (machines, sweeps) = (pool::size(scenarios.len()), Budget::default());
     pool::run(unmutated, Some(unmutated), scenarios, machines, sweeps, |outcome| {
         match outcome.verdict {
-            Verdict::Held => count.held += 1,
+            Verdict::Held | Verdict::Known(_) => count.held += 1,
             Verdict::Unsupported(_) => count.unsupported += 1,
             _ => fallen.push(outcome),
         }
