@@ -17,8 +17,8 @@ use crate::workflows::{self, Checked};
 /// The kernel targets whose suites a pull request must pass.
 const TARGETS: &[&str] = &["fast", "kasan"];
 
-/// Tests of `xtask` that take a kernel with seeded bugs.
-const ON_MUTANTS: &str = "test(/^(fuzz::driven|gdb|test)::/)";
+/// Tests of `xtask` that take kernels, most of them one with seeded bugs.
+const ON_MUTANTS: &str = "test(/^(documented::runs|fuzz::driven|gdb|test)::/)";
 
 /// Tests of other packages that take the kernel `kasan` as it is.
 const ON_KASAN: &str = "binary(dying_tasks) or binary(workers)";
@@ -68,7 +68,7 @@ pub fn pr(repository: &Path, install_deps: bool) -> Result<Exit> {
     steps.push(step(&[&["xtask", "fuzz"], campaign.as_slice()].concat()));
     // What dying tasks pass, and campaigns that share a corpus.
     steps.push(step(&[ordinary.as_slice(), &["--run-ignored", "only", "-E", ON_KASAN]].concat()));
-    // The fuzz target under a driver that is not ours, and gdb, on kernels with seeded bugs.
+    // The fuzz target under a driver that is not ours, gdb, on kernels with seeded bugs, and what the pages tell to run.
     let xtask = ["nextest", "run", "--profile", "ci", "--package", "xtask"];
     steps.push(step(&[xtask.as_slice(), &["--run-ignored", "only", "-E", ON_MUTANTS]].concat()));
     // I4: classic groups, held against the kernel without the series.

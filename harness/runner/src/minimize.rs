@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, bail};
-use refan_program::{Program, reduce};
+use refan_program::{Program, Step, reduce};
 
 use crate::earlier::Earlier;
 use crate::fuzz::{moved, spread};
@@ -31,8 +31,8 @@ const CONFIDENCE: f64 = 0.95;
 /// More runs of one candidate than this are not made: enough for what shows one time in 50.
 const MOST_TRIES: u32 = 150;
 
-/// How many other starts of its branches a candidate is tried with, on a machine on which each fails
-/// always or never: what was left out has moved the instant.
+/// How many other starts of its branches a candidate with fewer steps is tried with, on a machine on which each
+/// fails always or never: what was left out has moved the instant.
 const STARTS: usize = 24;
 
 /// How often something shows: so many of so many runs.
@@ -46,6 +46,8 @@ pub struct Minimizer<'a> {
     tries: u32,
     /// Whether it fails each time: then other starts of its branches are tried, too.
     always: bool,
+    /// Of programs with fewer steps than this one.
+    shorter_than: usize,
     runs: u32,
 }
 
@@ -71,7 +73,15 @@ impl<'a> Minimizer<'a> {
         let workers = (0..pool::size(usize::MAX)).map(|_| Worker::start(prepared, reference));
         let workers = workers.collect::<Result<_>>()?;
         let (title, earlier) = (title.to_owned(), earlier.to_vec());
-        Ok(Self { workers, title, earlier, tries: 1, always: false, runs: 0 })
+        Ok(Self {
+            workers,
+            title,
+            earlier,
+            tries: 1,
+            always: false,
+            shorter_than: usize::MAX,
+            runs: 0,
+        })
     }
 
     /// How many programs have run.
@@ -150,12 +160,14 @@ impl<'a> Minimizer<'a> {
         };
         self.tries = tries(rate);
         let program = self.fewer_earlier(&program);
+        self.shorter_than = program.steps.len();
         let least = reduce::reduce(&program, |candidates| {
             let earlier = self.earlier.clone();
             let cases: Vec<Case<'_>> =
                 candidates.iter().map(|program| Case { earlier: &earlier, program }).collect();
             let found = self.first_failing(&cases).map(|(_, program)| program);
             if let Some(found) = &found {
+                self.shorter_than = found.steps.len();
                 better(found, self.runs)?;
             }
             anyhow::Ok(found)
@@ -183,6 +195,7 @@ impl<'a> Minimizer<'a> {
 
     /// Makes the programs small that run before; returns the program as it fails then.
     fn smaller_earlier(&mut self, mut program: Program) -> Result<Program> {
+        self.shorter_than = usize::MAX;
         for at in 0..self.earlier.len() {
             let Earlier::Program(first) = self.earlier[at].clone() else { continue };
             let least = reduce::reduce(&first, |candidates| {
@@ -217,13 +230,14 @@ impl<'a> Minimizer<'a> {
     fn first_failing(&mut self, cases: &[Case<'_>]) -> Option<(usize, Program)> {
         let least = AtomicUsize::new(usize::MAX);
         let found = Mutex::new(None);
-        let (tries, always) = (self.tries, self.always);
+        let (tries, always, shorter_than) = (self.tries, self.always, self.shorter_than);
         self.side_by_side(cases.len(), |worker, title, at| {
             if at > least.load(Ordering::Acquire) {
                 return 0;
             }
             let Case { earlier, program } = cases[at];
-            let can_move = always && program.is_timed() && worker.virtual_time();
+            let can_move = always && worker.virtual_time() && program.steps.len() < shorter_than;
+            let can_move = can_move && has_race(program);
             let starts = moved(program).take(if can_move { STARTS } else { 0 });
             let again = std::iter::repeat_n(program.clone(), tries as usize);
             let mut runs = 0;
@@ -275,6 +289,15 @@ impl Case<'_> {
     }
 }
 
+/// Whether a branch of a block has a start that others of that block can be met at.
+fn has_race(program: &Program) -> bool {
+    let meets = |(at, step): (usize, &Step)| {
+        let mut others = program.steps[program.block_of(at)].iter();
+        step.start.is_some() && others.any(|other| other.caller() != step.caller())
+    };
+    program.steps.iter().enumerate().any(meets)
+}
+
 /// A list without each run of so many neighbours, the first ones first: what ran last is needed soonest.
 fn without_runs_of<T: Clone>(list: &[T], most: usize) -> Vec<Vec<T>> {
     let without = |from: usize| {
@@ -308,6 +331,17 @@ mod tests {
         assert_eq!(without_runs_of(&list, 2), [vec![3, 4, 5], vec![1, 2, 5], vec![1, 2, 3, 4]]);
         assert_eq!(without_runs_of(&list, 1).len(), 5);
         assert!(without_runs_of::<i32>(&[], 1).is_empty());
+    }
+
+    #[test]
+    fn a_branch_alone_meets_nobody() {
+        let parsed = |text: &str| refan_program::parse(text).expect("a program");
+        let alone = parsed("par {\n a = spawn open(f0, O_RDONLY) @ 5ns\n}\nkill(a)\n");
+        assert!(!has_race(&alone));
+        let beside = parsed("par {\n a = spawn open(f0, O_RDONLY) @ 5ns\n poll(-1)\n}\n");
+        assert!(has_race(&beside));
+        let plain = parsed("par {\n a = spawn open(f0, O_RDONLY)\n poll(-1)\n}\n");
+        assert!(!has_race(&plain));
     }
 
     #[test]
