@@ -14,7 +14,7 @@ const SCENARIO: &str = "scenarios/restart/before-unread.scn";
 const FINDING: [&str; 4] = ["test", "restart/before-unread", "--mutant", "restart-at-tail"];
 
 /// What stands in a command that is not run here, and why.
-const NOT_HERE: [(&str, &str); 28] = [
+const NOT_HERE: [(&str, &str); 29] = [
     ("cargo fuzz", "takes cargo-fuzz; `fuzz::driven` runs the target under a plain driver"),
     ("cargo nextest run", "is the last step of `ci pr`, or takes an archive"),
     ("cargo nextest archive", "builds all anew"),
@@ -32,6 +32,7 @@ const NOT_HERE: [(&str, &str); 28] = [
     ("xtask coverage", "takes a kernel more"),
     ("--store", "takes a store; `binary(workers)` runs campaigns over one"),
     ("--mechanical", "takes ten minutes"),
+    ("--machine smp", "takes minutes, as time is real there"),
     ("fuzz --minimize", "takes as long as the corpus is large"),
     ("--full", "takes minutes; sweeps are among what it runs"),
     ("bench crashes", "takes minutes; `kernel_logs` has what comes of it"),
