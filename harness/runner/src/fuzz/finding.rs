@@ -1,10 +1,11 @@
 //! Findings of a campaign: what makes two of them one, and whether they show again.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use refan_program::{Offset, Program, Rule, Step};
+use refan_program::{Offset, Program, Rule, Start, Step};
 use serde::{Deserialize, Serialize};
 
 use crate::earlier::Earlier;
@@ -148,6 +149,16 @@ impl Confirmer {
                 return self.keep(prepared, outcome, key, None);
             }
         }
+        // What was met by chance is sought at each instant, before it is taken for something that shows only
+        // behind what ran before.
+        let sought = begun_anywhere(program);
+        let each = Budget::Time(PATIENCE / sought.len().max(1) as u32);
+        for swept in sought {
+            let outcome = Worker::start(plain, None)?.run(&scenario(&swept), each);
+            if outcome.verdict.is_finding() {
+                return self.keep(plain, outcome, key, None);
+            }
+        }
         if self.inexact.is_none()
             && let Some(title) = seen.title()
             && let Some(outcome) = Worker::start(watched, None)?.shown_behind(
@@ -246,6 +257,28 @@ pub(crate) fn moved(program: &Program) -> impl Iterator<Item = Program> + '_ {
     })
 }
 
+/// The program with a branch that is begun at each instant, in each way that there is: of blocks without a start,
+/// each branch but the first one.
+fn begun_anywhere(program: &Program) -> Vec<Program> {
+    let begins = |at: &usize| {
+        let block = program.block_of(*at);
+        let callers = |steps: Range<usize>| program.steps[steps].iter().filter_map(Step::caller);
+        let caller = program.steps[*at].caller();
+        let has_starts = program.steps[block.clone()].iter().any(|step| step.start.is_some());
+        program.steps[*at].block.is_some()
+            && !has_starts
+            && caller.is_some()
+            && callers(block.start..*at).all(|other| Some(other) != caller)
+            && callers(block.start..*at).next().is_some()
+    };
+    let begun = (0..program.steps.len()).filter(begins).filter_map(|at| {
+        let mut swept = program.clone();
+        swept.steps[at].start = Some(Start { at: Offset::Sweep, priority: 1 });
+        swept.validate().is_ok().then_some(swept)
+    });
+    begun.collect()
+}
+
 /// The program with its first start at one instant after another, from the block's beginning on.
 pub(crate) fn spread(program: &Program) -> impl Iterator<Item = Program> + '_ {
     let started = program.steps.iter().position(|step| step.start.is_some());
@@ -298,6 +331,16 @@ mod tests {
         assert_eq!((&starts[..3], starts.len()), (&exact[..], 64));
         let plain = refan_program::parse("open(f0, O_RDONLY)\n").expect("a program");
         assert_eq!(spread(&plain).count(), 0);
+    }
+
+    #[test]
+    fn each_branch_but_the_first_is_begun_anywhere() {
+        let text = "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\nd = fork()\npar {\n    \
+                    open_queue(c)\n    d: poll(c)\n    d: close(c)\n    a = spawn dup(c)\n}\n";
+        let plain = refan_program::parse(text).expect("a program");
+        let swept: Vec<_> = begun_anywhere(&plain).iter().map(Program::swept).collect();
+        assert_eq!(swept, [Some(3), Some(5)]);
+        assert_eq!(begun_anywhere(&program()), []);
     }
 
     #[test]
