@@ -21,7 +21,7 @@ const TARGETS: &[&str] = &["fast", "kasan"];
 const ON_MUTANTS: &str = "test(/^(documented::runs|fuzz::driven|gdb|test)::/)";
 
 /// Tests of other packages that take the kernel `kasan` as it is.
-const ON_KASAN: &str = "binary(dying_tasks) or binary(workers)";
+const ON_KASAN: &str = "binary(dying_tasks) or binary(watchdog) or binary(workers)";
 
 /// Subcommands of cargo that are packages of their own.
 const TOOLS: &[&str] = &["nextest", "deny"];

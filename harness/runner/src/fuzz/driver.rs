@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use refan_program::{Call, Offset, Program, Step};
+use refan_program::{Call, Offset, Program, Step, Sysctl};
 use refan_wire::{COUNTERS, Record};
 
 use super::race::{Race, Races};
@@ -64,6 +64,8 @@ pub struct Driver {
     known: HashSet<Key>,
     /// Those that have run since it was last asked what is left of them.
     batch: Vec<Program>,
+    /// One that has run there has told the kernel how long its watchdog waits.
+    watchdog_was_set: bool,
     /// The races that were met, and those of them that are to be tried at other instants.
     races: Races,
     open: VecDeque<Race>,
@@ -108,6 +110,7 @@ impl Driver {
             guest: Some(guest),
             known: HashSet::new(),
             batch: Vec::new(),
+            watchdog_was_set: false,
             races: Races::default(),
             open: VecDeque::new(),
             racing: Duration::ZERO,
@@ -150,6 +153,14 @@ impl Driver {
         program: &Program,
         feedback: &mut Feedback,
     ) -> Result<(Vec<Record>, Option<Found>)> {
+        if self.watchdog_was_set && asks_watchdog(program) {
+            let found = self.account()?;
+            self.drop_machine();
+            if found.is_some() {
+                return Ok((Vec::new(), found));
+            }
+        }
+        self.watchdog_was_set |= sets_watchdog(program);
         let (records, verdict) = self.once(program, feedback)?;
         self.progress.runs += 1;
         if verdict.is_finding() {
@@ -231,6 +242,7 @@ impl Driver {
     fn drop_machine(&mut self) -> Vec<Earlier> {
         self.take_places();
         self.batch.clear();
+        self.watchdog_was_set = false;
         self.guest.take().map(|guest| guest.earlier().to_vec()).unwrap_or_default()
     }
 
@@ -365,6 +377,19 @@ pub fn without_sweep(mut program: Program) -> Program {
         }
     }
     program
+}
+
+/// Whether a program sets how long the kernel's watchdog of groups waits. Its work stays due for when it was first
+/// scheduled (`perm_group_watchdog_schedule` in fs/notify/fanotify/fanotify_user.c), also when the group is gone and a
+/// later program has set less: that one finds nobody named in time.
+fn sets_watchdog(program: &Program) -> bool {
+    let sets = |call: &Call| matches!(call, Call::Sysctl { name: Sysctl::WatchdogTimeout, .. });
+    program.steps.iter().any(|step| sets(step.call.innermost()))
+}
+
+/// Whether a program looks for what the watchdog says.
+fn asks_watchdog(program: &Program) -> bool {
+    program.steps.iter().any(|step| matches!(step.call, Call::KernelLog))
 }
 
 #[cfg(test)]
