@@ -15,7 +15,7 @@ use refan_wire::counter_of_edge;
 
 use super::code::Code;
 use super::flow::{self, After, Flow, Ran};
-use super::text;
+use super::machine_code;
 use crate::Prepared;
 
 /// Lines of files with code, and whether they were covered.
@@ -46,11 +46,11 @@ impl PassedLines {
     fn read(vmlinux: &Path, code: &Code) -> Result<Self> {
         let bytes = std::fs::read(vmlinux)?;
         let file = object::File::parse(bytes.as_slice())?;
-        let functions = text::functions(&file, code);
-        let tells = text::tells(&file).context("its code tells KCOV nothing")?;
+        let functions = machine_code::functions(&file, code);
+        let tells = machine_code::tells(&file).context("its code tells KCOV nothing")?;
         let mut flow = Flow::new();
         for (start, end) in &functions {
-            flow.extend(flow_of(&text::instructions(&file, *start, *end)?, tells, code));
+            flow.extend(flow_of(&machine_code::instructions(&file, *start, *end)?, tells, code));
         }
         let lines = line_table(vmlinux, &functions)?;
         let mut all = Self(BTreeMap::new());

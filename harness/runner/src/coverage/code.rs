@@ -12,7 +12,7 @@ use addr2line::gimli;
 use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
-use super::text;
+use super::machine_code;
 use crate::Prepared;
 
 /// Code that runs once, at boot, and is gone before any program: no program can enter it.
@@ -72,7 +72,7 @@ impl Code {
         named.dedup_by_key(|(start, _)| *start);
         let functions = functions(&ranges, named);
         let code = Self { ranges, yields: BTreeSet::new(), functions };
-        let yields = text::yields(&file, &code)?;
+        let yields = machine_code::yields(&file, &code)?;
         Ok(Self { yields: yields.into_iter().filter_map(|it| code.number(it)).collect(), ..code })
     }
 

@@ -9,9 +9,9 @@ mod blocks;
 mod code;
 mod exclusions;
 mod flow;
+mod machine_code;
 mod report;
 mod source;
-mod text;
 
 pub use added::added_lines;
 pub use blocks::{Lines, PassedLines};
