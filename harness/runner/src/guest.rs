@@ -222,6 +222,11 @@ impl Guest {
         self.programs
     }
 
+    /// What it has done so far.
+    pub fn so_far(&self) -> &[Earlier] {
+        &self.done
+    }
+
     /// What it had done when it began with the program that it ran last.
     pub fn earlier(&self) -> &[Earlier] {
         let last = self.done.iter().rposition(|one| matches!(one, Earlier::Program(_)));

@@ -64,8 +64,6 @@ pub struct Driver {
     known: HashSet<Key>,
     /// Those that have run since it was last asked what is left of them.
     batch: Vec<Program>,
-    /// One that has run there has told the kernel how long its watchdog waits.
-    watchdog_was_set: bool,
     /// The races that were met, and those of them that are to be tried at other instants.
     races: Races,
     open: VecDeque<Race>,
@@ -110,7 +108,6 @@ impl Driver {
             guest: Some(guest),
             known: HashSet::new(),
             batch: Vec::new(),
-            watchdog_was_set: false,
             races: Races::default(),
             open: VecDeque::new(),
             racing: Duration::ZERO,
@@ -153,14 +150,13 @@ impl Driver {
         program: &Program,
         feedback: &mut Feedback,
     ) -> Result<(Vec<Record>, Option<Found>)> {
-        if self.watchdog_was_set && asks_watchdog(program) {
+        if asks_watchdog(program) && self.guest.as_ref().is_some_and(watchdog_was_set) {
             let found = self.account()?;
             self.drop_machine();
             if found.is_some() {
                 return Ok((Vec::new(), found));
             }
         }
-        self.watchdog_was_set |= sets_watchdog(program);
         let (records, verdict) = self.once(program, feedback)?;
         self.progress.runs += 1;
         if verdict.is_finding() {
@@ -178,7 +174,10 @@ impl Driver {
         if self.guest.is_none() {
             return Ok((records, None));
         }
-        let is_compared = self.is_exact && self.progress.runs.is_multiple_of(COMPARED);
+        let is_compared = self.is_exact
+            && self.progress.runs.is_multiple_of(COMPARED)
+            // It would find the watchdog as it has left it.
+            && !asks_watchdog(program);
         if is_compared && matches!(verdict, Verdict::Held) {
             let found = self.compare(program, feedback)?;
             if found.is_some() || self.guest.is_none() {
@@ -242,7 +241,6 @@ impl Driver {
     fn drop_machine(&mut self) -> Vec<Earlier> {
         self.take_places();
         self.batch.clear();
-        self.watchdog_was_set = false;
         self.guest.take().map(|guest| guest.earlier().to_vec()).unwrap_or_default()
     }
 
@@ -379,12 +377,17 @@ pub fn without_sweep(mut program: Program) -> Program {
     program
 }
 
-/// Whether a program sets how long the kernel's watchdog of groups waits. Its work stays due for when it was first
+/// Whether a program that a machine has run has set how long the kernel's watchdog of groups waits. Its work stays due for when it was first
 /// scheduled (`perm_group_watchdog_schedule` in fs/notify/fanotify/fanotify_user.c), also when the group is gone and a
 /// later program has set less: that one finds nobody named in time.
-fn sets_watchdog(program: &Program) -> bool {
-    let sets = |call: &Call| matches!(call, Call::Sysctl { name: Sysctl::WatchdogTimeout, .. });
-    program.steps.iter().any(|step| sets(step.call.innermost()))
+fn watchdog_was_set(guest: &Guest) -> bool {
+    let sets = |step: &Step| {
+        matches!(step.call.innermost(), Call::Sysctl { name: Sysctl::WatchdogTimeout, .. })
+    };
+    guest.so_far().iter().any(|one| match one {
+        Earlier::Program(program) => program.steps.iter().any(sets),
+        Earlier::Account => false,
+    })
 }
 
 /// Whether a program looks for what the watchdog says.
