@@ -131,21 +131,22 @@ impl Confirmer {
         };
         let mut tries = 0;
         let mut last = None;
-        let mut try_all = |prepared: &Prepared, variants: Vec<Program>| -> Result<_> {
-            let mut worker = Worker::start(prepared, None)?;
-            let until = Instant::now() + PATIENCE;
-            for program in variants.into_iter().take_while(|_| Instant::now() < until) {
-                let outcome = worker.run(&scenario(&program), Budget::default());
-                tries += 1;
-                if outcome.verdict.is_finding() {
-                    return Ok(Some(outcome));
+        let mut try_all =
+            |prepared: &Prepared, variants: Vec<Program>, each: Budget| -> Result<_> {
+                let mut worker = Worker::start(prepared, None)?;
+                let until = Instant::now() + PATIENCE;
+                for program in variants.into_iter().take_while(|_| Instant::now() < until) {
+                    let outcome = worker.run(&scenario(&program), each);
+                    tries += 1;
+                    if outcome.verdict.is_finding() {
+                        return Ok(Some(outcome));
+                    }
+                    last = Some(outcome);
                 }
-                last = Some(outcome);
-            }
-            Ok(None)
-        };
+                Ok(None)
+            };
         for prepared in [plain, watched] {
-            if let Some(outcome) = try_all(prepared, again().collect())? {
+            if let Some(outcome) = try_all(prepared, again().collect(), Budget::default())? {
                 return self.keep(prepared, outcome, key, None);
             }
         }
@@ -153,11 +154,8 @@ impl Confirmer {
         // behind what ran before.
         let sought = begun_anywhere(program);
         let each = Budget::Time(PATIENCE / sought.len().max(1) as u32);
-        for swept in sought {
-            let outcome = Worker::start(plain, None)?.run(&scenario(&swept), each);
-            if outcome.verdict.is_finding() {
-                return self.keep(plain, outcome, key, None);
-            }
+        if let Some(outcome) = try_all(plain, sought, each)? {
+            return self.keep(plain, outcome, key, None);
         }
         if self.inexact.is_none()
             && let Some(title) = seen.title()
@@ -170,7 +168,7 @@ impl Confirmer {
         {
             return self.keep(watched, outcome, key, None);
         }
-        if let Some(outcome) = try_all(plain, moved)? {
+        if let Some(outcome) = try_all(plain, moved, Budget::default())? {
             return self.keep(plain, outcome, key, None);
         }
         if let Some(inexact) = &self.inexact {
