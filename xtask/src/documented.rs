@@ -168,6 +168,19 @@ fn every_scenario_is_a_program() {
 }
 
 #[test]
+fn what_is_known_of_classic_groups_can_be_shown() {
+    let known = prepare::known(repository()).expect("a list");
+    for line in known.iter().filter_map(|known| known.classic.as_deref()) {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        check(&words).unwrap_or_else(|why| panic!("{line}: {why}"));
+        for file in words.iter().filter(|word| word.ends_with(".scn")) {
+            let text = std::fs::read_to_string(repository().join(file)).expect("a scenario");
+            refan_program::parse(&text).expect("a program");
+        }
+    }
+}
+
+#[test]
 fn links_lead_to_files() {
     for page in docs::pages(repository()).expect("the pages") {
         let text = std::fs::read_to_string(&page).expect("a page");

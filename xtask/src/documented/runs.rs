@@ -9,8 +9,9 @@ use xtask::docs;
 use super::repository;
 use crate::agent::cargo;
 
-/// A finding, a scenario and a program, which commands name.
+/// The scenario that commands name.
 const SCENARIO: &str = "scenarios/restart/before-unread.scn";
+/// What finds the finding that they name.
 const FINDING: [&str; 4] = ["test", "restart/before-unread", "--mutant", "restart-at-tail"];
 
 /// What stands in a command that is not run here, and why.
@@ -111,23 +112,21 @@ fn cargo_in<W: AsRef<std::ffi::OsStr>>(folder: &Path, words: &[W], more: &[&str]
 #[test]
 #[ignore = "takes kernels; `cargo xtask ci pr` runs it"]
 fn documented_commands_end_as_they_have_to() {
-    let mut commands: Vec<String> = Vec::new();
-    let mut words = Vec::new();
+    let mut commands: Vec<(String, Vec<String>)> = Vec::new();
     for command in docs::commands(repository()).expect("the pages") {
         let line = command.words.join(" ");
         let is_here = !NOT_HERE.iter().any(|(part, _)| line.contains(part));
         if is_here
             && command.words.len() > 2
             && line != "cargo xtask bench"
-            && !commands.contains(&line)
+            && !commands.iter().any(|(other, _)| *other == line)
         {
-            commands.push(line);
-            words.push(command.words);
+            commands.push((line, command.words));
         }
     }
     let place = Place::new();
     let mut wrong = Vec::new();
-    for (line, words) in commands.iter().zip(&words) {
+    for (line, words) in &commands {
         let begun = Instant::now();
         let expected = i32::from(tells(line));
         let status = place.run(words);
