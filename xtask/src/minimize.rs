@@ -172,11 +172,10 @@ fn keep(
             let parent = artifact.parent().context("the finding's folder has none above it")?;
             let (prepared, reference) = (finding.prepared(), finding.reference());
             // C has nothing that runs before, but tries what happens at the same time again and again.
-            let stands_alone =
-                earlier.is_empty() || least.steps.iter().any(|it| it.block.is_some());
-            let c_source = match stands_alone {
-                true => c_source(repository, prepared, &outcome)?,
-                false => None,
+            let has_block = least.steps.iter().any(|step| step.block.is_some());
+            let c_source = match earlier {
+                [_, ..] if !has_block => None,
+                _ => c_source(repository, prepared, &outcome)?,
             };
             return Ok(artifact::write_with_c(parent, prepared, reference, &outcome, c_source)?);
         }

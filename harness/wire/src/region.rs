@@ -108,7 +108,7 @@ pub fn format(region: &dyn Region) {
 }
 
 /// The resolution of the guest's timers in nanoseconds, once it has stopped; 1 where they are of high resolution
-/// (`clock_getres(2)`).
+/// (`clock_getres(2)`). 0 where it was restored, as it tells that but once, when it boots.
 pub fn timer_resolution(region: &dyn Region) -> u64 {
     load_u64(region, TIMERS_AT)
 }
