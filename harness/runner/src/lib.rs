@@ -25,6 +25,7 @@ pub mod run;
 pub mod suite;
 pub mod sweep;
 mod verdict;
+mod watchdog;
 
 pub use prepared::{Declared, Prepared};
 pub use run::Outcome;

@@ -20,6 +20,7 @@ use crate::reach::Reach;
 use crate::suite::Scenario;
 use crate::sweep::{Budget, Plan, Sweep};
 use crate::verdict::Verdict;
+use crate::watchdog;
 
 /// Of how many programs it is asked what they have left: kmemleak takes as long as dozens of them.
 const BATCH: u32 = 50;
@@ -288,10 +289,12 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// What happens at a time after the instant depends on all that the kernel did before: such a
-    /// program has a machine to itself, and the others go on with theirs afterwards.
+    /// What happens at a time after the instant depends on all that the kernel did before, and what the watchdog says
+    /// on what it was told: such a program has a machine to itself, and the others go on with theirs afterwards.
     fn choose_machine(&mut self, program: &Program) {
-        if !(self.virtual_time && program.is_timed()) {
+        let shared = self.aside.as_ref().or(self.guest.as_ref());
+        let is_as_set = shared.is_none_or(|guest| watchdog::is_as_set_by(program, guest));
+        if is_as_set && !(self.virtual_time && program.is_timed()) {
             self.guest = self.aside.take().or(self.guest.take());
         } else if self.guest.as_ref().is_some_and(Guest::is_used) {
             let used = self.guest.take();

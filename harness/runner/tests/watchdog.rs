@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use refan_runner::Prepared;
 use refan_runner::cache::Cache;
 use refan_runner::fuzz::{Driver, Feedback};
+use refan_runner::suite::Scenario;
+use refan_runner::sweep::Budget;
+use refan_runner::{Prepared, Verdict, pool};
 
 /// The watchdog's work is due in minutes, and stays so.
 const PATIENT: &str = "sysctl(watchdog_timeout, 300)\n\
@@ -26,9 +28,15 @@ fn a_program_finds_the_watchdog_as_it_sets_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let findings = folder.path().to_owned();
     let mut driver = Driver::start(&prepared, None, &["fs/notify"], findings).expect("a machine");
-    for text in [PATIENT, IMPATIENT] {
-        let program = refan_program::parse(text).expect("a program");
+    let programs = [PATIENT, IMPATIENT].map(|text| refan_program::parse(text).expect("a program"));
+    for program in &programs {
         let found = driver.run(&program.bare().encode(), &mut Feedback::default());
         assert_eq!(found.expect("a run"), None);
     }
+    let scenarios = programs.map(|program| Scenario { name: String::new(), program });
+    let budget = Budget::default();
+    pool::run(&prepared, None, &scenarios, 1, budget, |outcome| {
+        assert!(matches!(outcome.verdict, Verdict::Held), "{:?}", outcome.verdict);
+    })
+    .expect("a machine");
 }

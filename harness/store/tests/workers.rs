@@ -72,11 +72,15 @@ fn entries(folder: &Path) -> BTreeSet<String> {
     corpus::names(folder).expect("listed")
 }
 
+/// Where a campaign and its workers write before there are entries.
+fn beside(folder: &Path) -> String {
+    format!("{}.workers", folder.display())
+}
+
 /// What the worker of a campaign that was killed has found: whole entries, of which not all are in the corpus.
 fn left_by_worker(folder: &Path) -> BTreeSet<String> {
-    let beside = format!("{}.workers", folder.display());
     let mut left = BTreeSet::new();
-    for campaign in std::fs::read_dir(beside).expect("listed") {
+    for campaign in std::fs::read_dir(beside(folder)).expect("listed") {
         let own = campaign.expect("an entry").path().join("0");
         for name in entries(&own) {
             if corpus::whole(&own, &name).expect("read").is_some() {
@@ -117,6 +121,8 @@ fn of_three_campaigns_one_is_killed_and_all_have_what_it_found() {
     let left = left_by_worker(&folders[0]);
     let back = Campaign::begin(&server, &folders[0], 1, ["--runs", "1"]).summary();
     assert!(left.is_subset(&own()), "{back}");
+    let rest = std::fs::read_dir(beside(&folders[0])).expect("listed").count();
+    assert_eq!(rest, 0, "something of the one that was killed stays");
 
     let all: BTreeSet<String> = folders.iter().flat_map(|folder| entries(folder)).collect();
     let fetched = top.path().join("fetched");

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use refan_program::Program;
-use refan_runner::corpus::{self, Corpus};
+use refan_runner::corpus;
 use refan_runner::coverage::Code;
 use refan_runner::fuzz::minimize::{Change, Extent, minimize};
 use xtask::kernel::Progress as _;
@@ -26,11 +26,11 @@ pub fn run(repository: &Path, arguments: &cli::Fuzz) -> Result<Exit> {
         std::iter::once(COVERED).chain(arguments.cover.iter().map(String::as_str)).collect();
     let code = Code::of(&ready.prepared, &folders).map_err(|error| usage(format!("{error:#}")))?;
     let watching = ready.prepared.watching(&code, &folders);
-    let (folder, beside) = super::folders(arguments, &ready);
+    let folder = super::corpus_folder(arguments, &ready);
     if !folder.is_dir() {
         return Err(usage(format!("there is no corpus in {}", folder.display())));
     }
-    let mut corpus = Corpus::open(&folder, &beside)?;
+    let (mut corpus, _scratch) = super::open_corpus(&folder)?;
     let entries = corpus::entries(&folder)?;
     let (names, programs): (Vec<String>, Vec<Program>) =
         entries.into_iter().map(|(name, content)| (name, Program::decode(&content))).unzip();

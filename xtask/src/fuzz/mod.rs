@@ -229,17 +229,11 @@ impl<'a> Campaign<'a> {
         target: PathBuf,
         until: Until,
     ) -> Result<Self> {
-        let (folder, beside) = folders(arguments, ready);
-        let mut corpus = Corpus::open(&folder, &beside)?;
-        take_over(&mut corpus, &beside)?;
+        let folder = corpus_folder(arguments, ready);
+        let (mut corpus, scratch) = open_corpus(&folder)?;
         if !arguments.no_seeds {
             add_seeds(&mut corpus, repository)?;
         }
-        let prefix = format!("{}-", std::process::id());
-        let scratch = tempfile::Builder::new()
-            .prefix(&prefix)
-            .tempdir_in(&beside)
-            .with_context(|| format!("cannot make a folder in {}", beside.display()))?;
         let shared = match &arguments.store {
             Some(store) => {
                 let shared =
@@ -467,15 +461,28 @@ impl<'a> Campaign<'a> {
     }
 }
 
-/// The folder of the corpus, and the one beside it where workers write.
-fn folders(arguments: &cli::Fuzz, ready: &Ready) -> (PathBuf, PathBuf) {
-    let folder = match &arguments.corpus {
+fn corpus_folder(arguments: &cli::Fuzz, ready: &Ready) -> PathBuf {
+    match &arguments.corpus {
         Some(folder) => folder.clone(),
         None => ready.cache_root().join("corpus").join(&arguments.machine.target),
-    };
-    let mut beside = folder.clone().into_os_string();
+    }
+}
+
+/// Opens a corpus, with what campaigns have found that were killed. Beside it comes a folder of this process, deleted
+/// at the end: workers write there, and entries until they are whole.
+fn open_corpus(folder: &Path) -> Result<(Corpus, tempfile::TempDir)> {
+    let mut beside = folder.to_owned().into_os_string();
     beside.push(".workers");
-    (folder, PathBuf::from(beside))
+    let beside = PathBuf::from(beside);
+    std::fs::create_dir_all(&beside)
+        .with_context(|| format!("cannot make {}", beside.display()))?;
+    let scratch = tempfile::Builder::new()
+        .prefix(&format!("{}-", std::process::id()))
+        .tempdir_in(&beside)
+        .with_context(|| format!("cannot make a folder in {}", beside.display()))?;
+    let mut corpus = Corpus::open(folder, &scratch.path().join("aside"))?;
+    take_over(&mut corpus, &beside)?;
+    Ok((corpus, scratch))
 }
 
 /// Whether calls can meet in an entry of a corpus.
@@ -515,4 +522,30 @@ fn take_over(corpus: &mut Corpus, beside: &Path) -> Result<()> {
         std::fs::remove_dir_all(campaign.path()).with_context(doing)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use refan_runner::corpus;
+
+    use super::*;
+
+    #[test]
+    fn what_a_killed_campaign_has_found_is_taken_over_and_nothing_else_of_it_stays() {
+        let top = tempfile::tempdir().expect("a folder");
+        let (folder, beside) = (top.path().join("corpus"), top.path().join("corpus.workers"));
+        let (_, scratch) = open_corpus(&folder).expect("opened");
+        // No process can have this number (PID_MAX_LIMIT in include/linux/threads.h).
+        let killed = beside.join("4194305-killed");
+        for part in ["0", "aside"] {
+            std::fs::create_dir_all(killed.join(part)).expect("made");
+        }
+        std::fs::write(killed.join("0").join(corpus::name(b"found")), "found").expect("written");
+        std::fs::write(killed.join("aside/half"), "fo").expect("written");
+        let (taken, own) = open_corpus(&folder).expect("opened");
+        assert!(taken.names().iter().eq([&corpus::name(b"found")]));
+        assert!(!killed.exists() && scratch.path().exists() && own.path().exists());
+        drop((scratch, own));
+        assert_eq!(std::fs::read_dir(beside).expect("listed").count(), 0);
+    }
 }

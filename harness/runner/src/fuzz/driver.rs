@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use refan_program::{Call, Offset, Program, Step, Sysctl};
+use refan_program::{Call, Offset, Program, Step};
 use refan_wire::{COUNTERS, Record};
 
 use super::race::{Race, Races};
@@ -17,7 +17,7 @@ use crate::guest::{Capabilities, Guest};
 use crate::reach::Reach;
 use crate::run;
 use crate::verdict::Verdict;
-use crate::{Prepared, judge};
+use crate::{Prepared, judge, watchdog};
 
 /// How many counters there are for what the model saw.
 pub const MODEL_COUNTERS: usize = 16 << 10;
@@ -150,7 +150,7 @@ impl Driver {
         program: &Program,
         feedback: &mut Feedback,
     ) -> Result<(Vec<Record>, Option<Found>)> {
-        if asks_watchdog(program) && self.guest.as_ref().is_some_and(watchdog_was_set) {
+        if self.guest.as_ref().is_some_and(|guest| !watchdog::is_as_set_by(program, guest)) {
             let found = self.account()?;
             self.drop_machine();
             if found.is_some() {
@@ -177,7 +177,7 @@ impl Driver {
         let is_compared = self.is_exact
             && self.progress.runs.is_multiple_of(COMPARED)
             // It would find the watchdog as it has left it.
-            && !asks_watchdog(program);
+            && !watchdog::is_asked_by(program);
         if is_compared && matches!(verdict, Verdict::Held) {
             let found = self.compare(program, feedback)?;
             if found.is_some() || self.guest.is_none() {
@@ -375,24 +375,6 @@ pub fn without_sweep(mut program: Program) -> Program {
         }
     }
     program
-}
-
-/// Whether a program that a machine has run has set how long the kernel's watchdog of groups waits. Its work stays due for when it was first
-/// scheduled (`perm_group_watchdog_schedule` in fs/notify/fanotify/fanotify_user.c), also when the group is gone and a
-/// later program has set less: that one finds nobody named in time.
-fn watchdog_was_set(guest: &Guest) -> bool {
-    let sets = |step: &Step| {
-        matches!(step.call.innermost(), Call::Sysctl { name: Sysctl::WatchdogTimeout, .. })
-    };
-    guest.so_far().iter().any(|one| match one {
-        Earlier::Program(program) => program.steps.iter().any(sets),
-        Earlier::Account => false,
-    })
-}
-
-/// Whether a program looks for what the watchdog says.
-fn asks_watchdog(program: &Program) -> bool {
-    program.steps.iter().any(|step| matches!(step.call, Call::KernelLog))
 }
 
 #[cfg(test)]
