@@ -165,6 +165,11 @@ impl State {
             for event in events.into_iter().filter(|event| !contested.contains(event)) {
                 self.allow(group, event);
             }
+            // Who is let through can come to stand before another group while the marks are still there, and pin them.
+            // Whether it has is the same if the close ends here.
+            if !is_seen_to_close(self, cx, task, then) {
+                cx.in_one_go = false;
+            }
             if contested.is_empty() {
                 return self.goes_on(cx, task, Next::TearDown { group, then });
             }
@@ -384,18 +389,21 @@ pub(crate) fn can_go_on(state: &State, cx: &Context<'_>, task: Task) -> bool {
         }
         // Marks of the group may be pinned or not, so the close may sleep or not (S1).
         At::Closing { group, then } => {
-            !state.is_pinned(*group)
-                || cx.open_ended
-                || match then {
-                    Closed::Return(_) => cx.peek(call.step).is_some(),
-                    Closed::Exit => cx.seen.ended.iter().any(|(ended, _)| *ended == task),
-                    // What it becomes sleeps, too.
-                    Closed::Exec => false,
-                }
+            !state.is_pinned(*group) || cx.open_ended || is_seen_to_close(state, cx, task, *then)
         }
         At::CopyingOut(transit) => !transit.reading.missing,
         At::Position { file, .. } => !state.position_is_held(*file),
         At::Waiting => false,
+    }
+}
+
+/// Whether the close in which the task is was seen to come to its end.
+fn is_seen_to_close(state: &State, cx: &Context<'_>, task: Task, then: Closed) -> bool {
+    match then {
+        Closed::Return(_) => state.step_of(task).is_some_and(|step| cx.peek(step).is_some()),
+        Closed::Exit => cx.seen.ended.iter().any(|(ended, _)| *ended == task),
+        // What it becomes sleeps, too.
+        Closed::Exec => false,
     }
 }
 

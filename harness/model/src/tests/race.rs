@@ -128,6 +128,21 @@ par {
     one().exit(7, errno("ENOENT")).enter(8).exit(8, 0).quiet(&["a"]).breaks("Q6", 7);
 }
 
+/// S1: whom the close lets through opens the file next, for which another group is asked, and that can be while the
+/// marks of the first one are still there.
+#[test]
+fn a_close_can_wait_for_whom_it_lets_through() {
+    let program = |other: &str| {
+        let rest = "c2 = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\n\
+                    fanotify_mark(c2, ADD, OPEN_EXEC_PERM, w0)\na = spawn exec(w0)\nclose(c2)\n";
+        Tape::of(&format!("c = fanotify_init(CLASS_CONTENT, O_RDONLY)\n{other}{rest}"))
+    };
+    let asked = || program("fanotify_mark(c, ADD | MOUNT, OPEN_PERM, f0)\n").sets_up(5);
+    asked().blocks().holds();
+    asked().ret(0).still().holds();
+    program("").sets_up(4).blocks().breaks("S1", 5);
+}
+
 /// S4: a read beside the release of the control file returns what it has, or 0.
 #[test]
 fn a_read_beside_the_shutdown() {
