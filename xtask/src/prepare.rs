@@ -72,13 +72,12 @@ struct Image {
     api: String,
     /// What its target asks for.
     target: Target,
-    /// Whether it drives more than one processor.
-    smp: bool,
     kernel: Option<Kernel>,
 }
 
 /// Prepares the machine that the options ask for.
 pub fn prepare(repository: &Path, options: &cli::Machine, steps: &Steps) -> Result<Ready> {
+    let smp = check(repository, options)?;
     let cache = Cache::open()?;
     cache.sweep()?;
     steps.phase("build the agent");
@@ -124,7 +123,29 @@ pub fn prepare(repository: &Path, options: &cli::Machine, steps: &Steps) -> Resu
     };
     let parts = [Some(initramfs), snapshot.map(|(entry, _)| entry)];
     let parts = parts.into_iter().flatten().collect();
-    Ok(Ready { prepared, smp: image.smp, cache, binaries, _kernel: image.kernel, _parts: parts })
+    Ok(Ready { prepared, smp, cache, binaries, _kernel: image.kernel, _parts: parts })
+}
+
+/// Tells before anything is built that something of what is asked for is not there, or does not go together. Returns
+/// whether the kernel drives more than one processor.
+fn check(repository: &Path, options: &cli::Machine) -> Result<bool> {
+    let configs = configs(repository);
+    let target = configs.target(&options.target)?;
+    configs.series(&request(options).series)?;
+    if let Some(name) = &options.api {
+        api(repository, name)?;
+    }
+    // Nothing tells what an image does before it runs.
+    let smp = options.bzimage.is_some() || configs.is_smp(&target)?;
+    let asked = options.machine.as_ref().map(|name| profile(repository, name)).transpose()?;
+    match asked {
+        Some(profile) if profile.cpus > 1 && !smp => Err(usage(format!(
+            "the machine {} has {} processors, and the kernel target {} is built for one; --target kasan is built \
+             for several",
+            profile.name, profile.cpus, options.target
+        ))),
+        _ => Ok(smp),
+    }
 }
 
 /// The options of a campaign's machine, which stand for the same wherever they are given.
@@ -159,14 +180,10 @@ fn image(repository: &Path, options: &cli::Machine, cache: &Cache, steps: &Steps
             declared: Declared::Nothing,
             api: target.api.clone(),
             target,
-            // Nothing tells before it runs.
-            smp: true,
             kernel: None,
         });
     }
     let kernel = kernel::ensure_kernel(&request(options), &configs, cache, steps)?;
-    let config = std::fs::read_to_string(kernel.config())
-        .with_context(|| format!("cannot read {}", kernel.config().display()))?;
     Ok(Image {
         path: kernel.vmlinux(),
         digest: kernel.key.to_string(),
@@ -174,7 +191,6 @@ fn image(repository: &Path, options: &cli::Machine, cache: &Cache, steps: &Steps
         declared: declared(options, kernel.identity.api.is_some()),
         api: kernel.identity.api.clone().unwrap_or_else(|| target.api.clone()),
         target,
-        smp: config.lines().any(|line| line == "CONFIG_SMP=y"),
         kernel: Some(kernel),
     })
 }
@@ -223,13 +239,6 @@ fn machine(
     let choose = |profile: &Profile| Accel::choose(request, profile, qemu, cache.root());
     if let Some(name) = &options.machine {
         let profile = profile(repository, name)?;
-        if profile.cpus > 1 && !image.smp {
-            return Err(usage(format!(
-                "the machine {name} has {} processors, and the kernel target {} is built for one; \
-                 --target kasan is built for several",
-                profile.cpus, options.target
-            )));
-        }
         let accel = choose(&profile)?;
         return Ok((profile, accel));
     }
@@ -379,6 +388,35 @@ fn digest(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_there_or_does_not_go_together_is_told_first() {
+        let told = |words: &str| {
+            let options =
+                cli::Machine::of_words(&words.split(' ').map(str::to_owned).collect::<Vec<_>>());
+            let checked = check(
+                Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")),
+                &options.expect("options"),
+            );
+            checked.map_err(|error| error.to_string())
+        };
+        for (words, smp) in [
+            ("--target kcov", Ok(false)),
+            ("--target kasan --machine smp --series none", Ok(true)),
+            ("--target kcov --machine smp", Err("the machine smp has 2 processors")),
+            ("--target kcov --machine smp --bzimage x", Ok(true)),
+            ("--target kcow", Err("there is no target kcow")),
+            ("--series x", Err("there is no series x")),
+            ("--machine x", Err("cannot read")),
+            ("--api x", Err("cannot read the API profile")),
+        ] {
+            match (told(words), smp) {
+                (Ok(told), Ok(smp)) => assert_eq!(told, smp, "{words}"),
+                (Err(told), Err(begins)) => assert!(told.starts_with(begins), "{words}: {told}"),
+                (told, _) => panic!("{words}: {told:?}"),
+            }
+        }
+    }
 
     #[test]
     fn a_machine_is_booted_until_its_timers_are_fine() {

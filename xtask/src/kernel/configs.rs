@@ -220,6 +220,12 @@ impl Configs {
         target.fragments.iter().map(read).collect()
     }
 
+    /// Whether a target's kernel drives more than one processor.
+    pub fn is_smp(&self, target: &Target) -> Result<bool> {
+        let fragments = self.fragments(target)?;
+        Ok(fragments.iter().any(|it| it.text.lines().any(|line| line == "CONFIG_SMP=y")))
+    }
+
     /// The patches of a target that have its kernel tell more.
     pub fn instrumentation(&self, target: &Target) -> Result<Vec<Patch>> {
         let read = |name: &String| {
