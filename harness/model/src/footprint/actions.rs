@@ -13,8 +13,8 @@ impl<'a> Footprints<'a> {
     /// What the first action of a call touches.
     pub(crate) fn first(&self, state: &State, task: Task, step: usize) -> Footprint {
         match self.calls.get(&step) {
-            Some(Touches { reads: Some(group), .. }) if !self.strange => {
-                self.taking(state, task, step, *group, 0).with(self.victim(task))
+            Some(Touches { reads: Some(from), .. }) if !self.strange => {
+                self.taking(state, task, step, *from, 0).with(self.victim(task))
             }
             Some(call) => call.first,
             None => Footprint::ALL,
@@ -48,7 +48,9 @@ impl<'a> Footprints<'a> {
     pub(crate) fn in_one_go(&self, state: &State, task: Task, begins: Option<usize>) -> Footprint {
         let whole = self.whole(state, task, begins);
         let reads = match (begins, state.task(task).call.as_ref().map(|call| &call.at)) {
-            (Some(step), _) => self.calls.get(&step).and_then(|call| call.reads),
+            (Some(step), _) => {
+                self.calls.get(&step).and_then(|call| call.reads).map(|(group, _)| group)
+            }
             (
                 None,
                 Some(
@@ -101,9 +103,7 @@ impl<'a> Footprints<'a> {
                 }
                 Next::Queue { group, .. } => self.queueing(*group),
                 Next::After { then, .. } => self.ending(then),
-                Next::Take(reading) => {
-                    self.taking(state, task, call.step, reading.group, reading.events)
-                }
+                Next::Take(reading) => self.taking_on(state, task, call.step, reading),
                 Next::HandOver { fd, reading, .. } => self
                     .pending(reading.group, *fd)
                     .with(self.reads(&[Resource::Down(reading.group)])),
@@ -122,9 +122,7 @@ impl<'a> Footprints<'a> {
                     print.with(self.adds(&[Resource::Pins(one.group)]))
                 })
             }
-            At::Reading(reading) => {
-                self.taking(state, task, call.step, reading.group, reading.events)
-            }
+            At::Reading(reading) => self.taking_on(state, task, call.step, reading),
             // Once it can go on, it always can.
             At::Closing { .. } => self.writes(&[Resource::Groups]),
             At::CopyingOut(transit) => self.in_hand(transit),
@@ -132,6 +130,10 @@ impl<'a> Footprints<'a> {
             At::Waiting => Footprint::default(),
         };
         print.with(self.victim(task))
+    }
+
+    fn taking_on(&self, state: &State, task: Task, step: usize, reading: &Reading) -> Footprint {
+        self.taking(state, task, step, (reading.group, Some(reading.file)), reading.events)
     }
 
     /// What the last action of an access touches.
@@ -156,7 +158,9 @@ impl<'a> Footprints<'a> {
                     .with(self.reads(&[Resource::Pending(event.group, None)])),
                 None => Footprint::default(),
             },
-            Some(At::Reading(reading)) => self.looking(reading.group),
+            Some(At::Reading(reading)) => {
+                self.looking(reading.group).with(self.status(Some(reading.file)))
+            }
             Some(At::Closing { group, .. }) => self.reads(&[Resource::Pins(*group)]),
             Some(At::Position { file, .. }) => self.reads(&[Resource::Position(*file)]),
             // Calls that let pages in are not known here, so they depend on everything.

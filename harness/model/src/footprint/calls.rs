@@ -16,8 +16,8 @@ use crate::{Return, lookup};
 pub(super) struct Touches {
     pub(super) first: Footprint,
     pub(super) whole: Footprint,
-    /// It is a read from this group's queue.
-    pub(super) reads: Option<GroupNo>,
+    /// It is a read from this group's queue, through that file if it is known.
+    pub(super) reads: Option<(GroupNo, Option<FileNo>)>,
 }
 
 impl From<Footprint> for Touches {
@@ -74,7 +74,7 @@ impl<'a> Footprints<'a> {
             Call::Read { size, .. } => match known {
                 Some(Known::Queue(group) | Known::Classic(group)) => {
                     let whole = self.reading(group, file, task, back, *size);
-                    Touches { reads: Some(group), ..whole.into() }
+                    Touches { reads: Some((group, file)), ..whole.into() }
                 }
                 _ => self.transfer(known, file, task, false),
             },
@@ -105,9 +105,7 @@ impl<'a> Footprints<'a> {
                 _ => nothing,
             }
             .into(),
-            Call::GetFl { .. } => {
-                file.map_or(nothing, |file| self.reads(&[Resource::Status(file)])).into()
-            }
+            Call::GetFl { .. } => self.status(file).into(),
             Call::SetFl { .. } => {
                 file.map_or(nothing, |file| self.writes(&[Resource::Status(file)])).into()
             }
@@ -138,8 +136,7 @@ impl<'a> Footprints<'a> {
         room: u32,
     ) -> Footprint {
         const TAKES_NOTHING: [i64; 3] = [0, -(Errno::EAGAIN.0 as i64), -(Errno::EINVAL.0 as i64)];
-        let status = file.map(|file| self.reads(&[Resource::Status(file)]));
-        let mut print = self.reads(&[Resource::Down(group)]).with(status.unwrap_or_default());
+        let mut print = self.reads(&[Resource::Down(group)]).with(self.status(file));
         match back {
             Some(back) if !events_of(back).is_empty() => {
                 print.join(self.writes(&[Resource::Head(group)]));
@@ -168,12 +165,12 @@ impl<'a> Footprints<'a> {
         state: &State,
         task: Task,
         step: usize,
-        group: GroupNo,
+        (group, file): (GroupNo, Option<FileNo>),
         nth: u32,
     ) -> Footprint {
         let back = self.back(step);
         let seen = back.and_then(|back| events_of(back).get(nth as usize));
-        let print = self.reads(&[Resource::Down(group)]);
+        let print = self.reads(&[Resource::Down(group)]).with(self.status(file));
         match seen {
             Some(seen) if state.is_first(group, seen) => {
                 print.with(self.writes(&[Resource::Head(group)]))
@@ -183,6 +180,11 @@ impl<'a> Footprints<'a> {
             None if back.is_none() && self.is_unseen(task) => print.with(self.abandoning(group)),
             None => print.with(self.looking(group)),
         }
+    }
+
+    /// Something depends on whether the file lets a read sleep.
+    pub(super) fn status(&self, file: Option<FileNo>) -> Footprint {
+        file.map_or_else(Footprint::default, |file| self.reads(&[Resource::Status(file)]))
     }
 
     /// Something depends on what is unread.

@@ -498,6 +498,13 @@ impl<'a> Naive<'a> {
                 None => return bad(),
             },
             Call::Poll { .. } => returns(self.poll(named, kind).bits().into()),
+            Call::SetFl { flags, .. } => match file {
+                None => return bad(),
+                Some(file) => {
+                    self.files[file].nonblocking = flags.contains(OpenFlags::O_NONBLOCK);
+                    returns(0)
+                }
+            },
             Call::Fionread { .. } => match (kind, file) {
                 (None, _) | (_, None) => return bad(),
                 (Some(Kind::Group(group)), _) if self.groups[group].restartable => {

@@ -168,7 +168,7 @@ impl Writer<'_> {
         let queue = self.pick(&names.queues);
         let group = self.pick(&names.groups)?;
         let blocks_main = actor.is_empty() && !self.random.one_in(8);
-        Some(match self.random.below(24) {
+        Some(match self.random.below(25) {
             0..=5 => {
                 let event = self.name('e');
                 let size = ["", ", 24", ", 24", ", 48", ", 10"][self.random.below(5)];
@@ -226,6 +226,8 @@ impl Writer<'_> {
             23 if self.random.one_in(2) => {
                 format!("{actor}truncate({}, {})", self.path(), self.random.below(12))
             }
+            // Nobody sleeps who would have to be woken by that.
+            24 => format!("{actor}setfl({}, O_RDONLY)", queue?),
             _ => return None,
         })
     }
