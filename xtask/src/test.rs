@@ -48,7 +48,7 @@ pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
         return Ok(Exit::Held);
     }
     let mut report = report::choose(arguments.output);
-    let machines = pool::size(scenarios.len());
+    let machines = ready.prepared.machines(scenarios.len())?;
     report.start(&ready.prepared, scenarios.len(), machines);
     // It tells of restartable groups.
     let deep = arguments.random.is_some() && arguments.kind != cli::Kind::Classic;

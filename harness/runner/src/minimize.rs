@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Result, bail};
 use refan_program::{Program, Step, reduce};
 
+use crate::Prepared;
 use crate::earlier::Earlier;
 use crate::fuzz::{moved, spread};
 use crate::run::Worker;
-use crate::{Prepared, pool};
 
 /// How often a finding is run to learn how often it shows.
 const SOUNDINGS: u32 = 20;
@@ -70,7 +70,8 @@ impl<'a> Minimizer<'a> {
         title: &str,
         earlier: &[Earlier],
     ) -> Result<Self> {
-        let workers = (0..pool::size(usize::MAX)).map(|_| Worker::start(prepared, reference));
+        let machines = prepared.machines(usize::MAX)?;
+        let workers = (0..machines).map(|_| Worker::start(prepared, reference));
         let workers = workers.collect::<Result<_>>()?;
         let (title, earlier) = (title.to_owned(), earlier.to_vec());
         Ok(Self {

@@ -12,11 +12,6 @@ use crate::suite::Scenario;
 use crate::sweep::{Budget, Plan};
 use crate::verdict::Verdict;
 
-/// Machines for so many scenarios: one a core, and no more than there are scenarios.
-pub fn size(scenarios: usize) -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(scenarios).max(1)
-}
-
 /// Runs scenarios on `machines` machines and hands over each outcome as it comes, and at the end
 /// what kmemleak finds on a machine. Each of them has a
 /// machine of the reference beside it, if there is one, that programs without the feature are held

@@ -181,6 +181,13 @@ impl Prepared {
         })
     }
 
+    /// How many such machines run at a time for so many jobs: as the host has processors for theirs.
+    pub fn machines(&self, jobs: usize) -> Result<usize> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let of_each = self.spec()?.profile.cpus.max(1) as usize;
+        Ok((processors / of_each).min(jobs).max(1))
+    }
+
     /// What QEMU is started with.
     pub fn spec(&self) -> Result<MachineSpec> {
         let mut profile = Profile::load(&self.profile)?;

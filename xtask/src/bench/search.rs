@@ -9,7 +9,6 @@ use anyhow::{Context, Result};
 use refan_program::Program;
 use refan_runner::artifact::Artifact;
 use refan_runner::minimize::Minimizer;
-use refan_runner::pool;
 use refan_runner::run::Worker;
 use refan_runner::suite::Scenario;
 
@@ -109,7 +108,7 @@ fn of_finding(
     drop(minimizer);
     let of_first = alone(&finding, &finding.program)?;
     let of_least = alone(&finding, &least)?;
-    let machines = u32::try_from(pool::size(usize::MAX)).unwrap_or(1);
+    let machines = u32::try_from(prepared.machines(usize::MAX)?).unwrap_or(1);
     Ok([
         Figure::times(
             &format!("time to find {mutant}"),

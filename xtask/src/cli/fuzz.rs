@@ -18,7 +18,7 @@ pub struct Fuzz {
     /// How many programs
     #[arg(long, value_name = "N")]
     pub runs: Option<u64>,
-    /// Workers side by side [default: one a core]
+    /// Workers side by side [default: as many as the host has processors for]
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZeroU16>,
     /// Seed of the first worker; each further one has the next

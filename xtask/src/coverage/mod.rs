@@ -10,7 +10,6 @@ use anyhow::{Context, Result};
 use refan_program::Program;
 use refan_runner::corpus;
 use refan_runner::gcov::{self, Tally};
-use refan_runner::pool;
 use refan_runner::prepared::{COUNTER_NOTES, KERNEL_SOURCES};
 use refan_runner::suite::Scenario;
 use refan_site::compare::Changes;
@@ -42,7 +41,7 @@ pub fn run(repository: &Path, arguments: &cli::Coverage) -> Result<Exit> {
     let steps = Steps::new();
     let ready = prepare::prepare(repository, &arguments.machine, &steps)?;
     steps.phase(&format!("run {} programs", programs.len()));
-    let machines = pool::size(programs.len());
+    let machines = ready.prepared.machines(programs.len())?;
     let told = |count| steps.at(&format!("{count} of {}", programs.len()));
     let tally = gcov::run(&ready.prepared, &programs, machines, told)?;
     steps.phase("read the counters");

@@ -260,10 +260,10 @@ impl<'a> Campaign<'a> {
             }
             None => None,
         };
-        let jobs = arguments.jobs.map_or_else(
-            || std::thread::available_parallelism().map_or(1, usize::from),
-            |jobs| usize::from(jobs.get()),
-        );
+        let jobs = match arguments.jobs {
+            Some(jobs) => usize::from(jobs.get()),
+            None => ready.prepared.machines(usize::MAX)?,
+        };
         let mut own = Vec::new();
         for job in 0..jobs {
             let folder = scratch.path().join(format!("{job}"));

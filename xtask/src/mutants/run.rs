@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use refan_runner::run::Worker;
 use refan_runner::suite::Scenario;
 use refan_runner::sweep::Budget;
-use refan_runner::{Outcome, Prepared, Verdict, pool};
+use refan_runner::{Outcome, Prepared, Verdict};
 
 use super::data::Mutant;
 
@@ -37,13 +37,17 @@ pub enum Fate {
     Unjudged(Vec<Outcome>),
 }
 
-/// Judges each mutant, as many at a time as the host carries machines, and tells what came of it and
-/// how long that took.
-pub fn each<'a>(jobs: &[Job<'a>], full: bool, mut tell: impl FnMut(&Job<'a>, Fate, Duration)) {
+/// Judges each mutant, so many at a time, and tells what came of it and how long that took.
+pub fn each<'a>(
+    jobs: &[Job<'a>],
+    machines: usize,
+    full: bool,
+    mut tell: impl FnMut(&Job<'a>, Fate, Duration),
+) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
-        for _ in 0..pool::size(jobs.len()) {
+        for _ in 0..machines {
             let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
                 while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {

@@ -59,8 +59,9 @@ pub fn run(
     }
     steps.phase("run the mutants");
     let total = jobs.len();
+    let machines = jobs.first().map_or(Ok(0), |job| job.prepared.machines(total))?;
     let mut killers = BTreeSet::new();
-    run::each(&jobs, arguments.full, |job, fate, elapsed| {
+    run::each(&jobs, machines, arguments.full, |job, fate, elapsed| {
         if let Fate::Killed(outcomes) = &fate {
             killers.extend(outcomes.iter().map(|outcome| outcome.name.clone()));
         }
@@ -84,7 +85,7 @@ fn holds(
     steps.phase(&format!("hold the kernel without a bug against {} scenarios", scenarios.len()));
     let mut fallen = Vec::new();
     let before = count.held;
-    let (machines, sweeps) = (pool::size(scenarios.len()), Budget::default());
+    let (machines, sweeps) = (unmutated.machines(scenarios.len())?, Budget::default());
     pool::run(unmutated, Some(unmutated), scenarios, machines, sweeps, |outcome| {
         match outcome.verdict {
             Verdict::Held | Verdict::Known(_) => count.held += 1,

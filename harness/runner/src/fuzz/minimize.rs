@@ -18,7 +18,7 @@ use crate::guest::{Capabilities, Guest};
 use crate::reach::Reach;
 use crate::run;
 use crate::verdict::Verdict;
-use crate::{Prepared, judge, pool};
+use crate::{Prepared, judge};
 
 /// A machine runs so many programs.
 const MOST_PROGRAMS: u32 = 200;
@@ -134,6 +134,7 @@ fn side_by_side(
     job: impl Fn(&mut Coverer<'_>, usize) -> Result<()> + Sync,
 ) -> Result<()> {
     let next = AtomicUsize::new(0);
+    let machines = prepared.machines(jobs)?;
     std::thread::scope(|scope| {
         let work = || {
             let mut coverer = Coverer::start(prepared)?;
@@ -145,7 +146,7 @@ fn side_by_side(
                 job(&mut coverer, at)?;
             }
         };
-        let workers: Vec<_> = (0..pool::size(jobs)).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..machines).map(|_| scope.spawn(work)).collect();
         let join = |worker: std::thread::ScopedJoinHandle<'_, Result<()>>| {
             worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };

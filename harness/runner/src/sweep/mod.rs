@@ -36,8 +36,9 @@ const UNKNOWN_LENGTH: u32 = 1_000_000;
 /// How many offsets are tried while a base exits.
 const IN_EXIT: u32 = 4;
 
-/// How often a sweep is run where time is not virtual.
+/// How often a sweep is run where time is not virtual, and at most for as long as it is given time.
 const REPEATS: u32 = 20;
+const MOST_REPEATS: u32 = 1 << 13;
 
 /// What a sweep has tried and what came of it.
 #[derive(Clone, Debug, Default)]
@@ -97,14 +98,15 @@ fn plain(program: &Program, swept: usize, offset: u32) -> Program {
 }
 
 /// The search that the first run, in which the swept branch came last, gives rise to.
-fn new_search(seen: &Seen, virtual_time: bool) -> Search {
+fn new_search(seen: &Seen, virtual_time: bool, budget: Budget) -> Search {
     let before = |time: Option<u64>| time.filter(|time| *time < u64::from(BEHIND));
     let rested = before(seen.rested).filter(|_| virtual_time);
     let returned = before(seen.returned);
     let longest = if seen.exits { rested.max(returned) } else { returned.or(rested) };
     let end = longest.map_or(UNKNOWN_LENGTH, |end| end as u32);
     if !virtual_time {
-        return Search::grid(end, REPEATS - 1);
+        let runs = if matches!(budget, Budget::Time(_)) { MOST_REPEATS } else { REPEATS };
+        return Search::grid(end, runs - 1);
     }
     match &seen.at {
         // A base may pass nothing that the kernel tells.

@@ -191,7 +191,7 @@ impl<'a> Plan<'a> {
                 search.note(offset, &seen.at.unwrap_or_default(), known);
             }
             empty => {
-                let search = new_search(&seen, virtual_time);
+                let search = new_search(&seen, virtual_time, self.budget);
                 *empty = Some(match self.budget {
                     Budget::Runs(_) => search.coarse_first(),
                     Budget::Time(_) | Budget::Full => search,
