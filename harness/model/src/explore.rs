@@ -9,7 +9,7 @@ use std::cell::{LazyCell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use refan_program::{Program, Task};
+use refan_program::{Call, Program, Task};
 
 use crate::action::{can_die, can_go_on};
 use crate::agree::{agrees, stays};
@@ -35,6 +35,17 @@ pub(crate) struct Scene<'a> {
     pub history: History,
     /// Whether it is asked what could have been seen, so that a call that was not seen to return may have.
     pub foresees: bool,
+}
+
+impl Scene<'_> {
+    /// How long it took, in milliseconds: what a step sleeps for at least.
+    pub(crate) fn took(&self) -> u32 {
+        let sleeps = match self.program.steps.get(self.step).map(|step| &step.call) {
+            Some(Call::Sleep { ms }) => *ms,
+            _ => 0,
+        };
+        self.seen.took.max(sleeps)
+    }
 }
 
 /// A state on the way, and how many calls each branch has begun.

@@ -156,6 +156,7 @@ pub(crate) fn explore(
     for state in from {
         let mut state = state.clone();
         state.matched.clear();
+        state.time_passes(scene.took());
         for group in &mut state.groups {
             group.unordered = false;
         }
@@ -219,11 +220,7 @@ fn begin(state: &mut State, cx: &mut Context<'_>) -> Result<(), Stop> {
     let step = &cx.program.steps[number];
     match (&step.call, &step.bind) {
         (Call::Kill { task }, _) => state.kill(cx, *task),
-        (Call::Await { .. }, _) => Ok(()),
-        (Call::Sleep { ms }, _) => {
-            state.time_passes(*ms);
-            Ok(())
-        }
+        (Call::Await { .. } | Call::Sleep { .. }, _) => Ok(()),
         (Call::KernelLog, _) => state.watchdog_has_named(cx, number),
         (Call::Spawn { call }, Bind::Task(child)) => {
             state.make(cx, step.task, *child, call)?;

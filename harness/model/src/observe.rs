@@ -22,6 +22,8 @@ pub struct Observation {
     pub ended: Vec<(Task, End)>,
     /// Tasks that are asleep inside a call at the end of the step.
     pub blocked: BTreeSet<Task>,
+    /// How long it took, in milliseconds of the kernel's clock; 0 where nothing tells.
+    pub took: u32,
 }
 
 impl Observation {

@@ -12,7 +12,7 @@ use crate::state::State;
 use crate::violation::returned;
 use crate::{Seen, Stop};
 
-/// Milliseconds that steps take beside sleeps, and timers end late, at most.
+/// Milliseconds that timers end late at most.
 const SLACK: u32 = 200;
 
 /// What is known of pending events and their times.
@@ -21,6 +21,8 @@ pub(crate) struct Watch {
     pub timed: Vec<Timed>,
     /// How many were timed.
     pub made: u32,
+    /// How long the part takes that is being judged, in milliseconds.
+    took: u32,
 }
 
 /// An event while it is pending, and after that until the log is looked at.
@@ -31,8 +33,11 @@ pub(crate) struct Timed {
     reader: Task,
     /// Seconds of the timeout.
     timeout: u32,
-    /// Milliseconds that have passed while it was pending.
-    age: u32,
+    /// Milliseconds for which it has been pending, at least and at most.
+    least: u32,
+    most: u32,
+    /// Whether it was pending as the part began that is being judged.
+    was_pending: bool,
     told: Told,
 }
 
@@ -46,11 +51,13 @@ enum Told {
 
 impl Timed {
     fn can_be_told(&self) -> bool {
-        self.told != Told::Yes && self.age + SLACK >= self.timeout * 1000
+        self.told != Told::Yes
+            && self.most.saturating_add(SLACK) >= self.timeout.saturating_mul(1000)
     }
 
     fn must_be_told(&self) -> bool {
-        self.told == Told::No && self.age >= 2 * self.timeout * 1000 + SLACK
+        self.told == Told::No
+            && self.least >= self.timeout.saturating_mul(2000).saturating_add(SLACK)
     }
 }
 
@@ -62,7 +69,10 @@ impl State {
         }
         let number = self.watch.made;
         self.watch.made += 1;
-        let timed = Timed { number, reader, timeout, age: 0, told: Told::No };
+        // It can be pending from the beginning of the part on, or from its end.
+        let (least, most) = (0, self.watch.took);
+        let told = Told::No;
+        let timed = Timed { number, reader, timeout, least, most, was_pending: false, told };
         self.watch.timed.push(timed);
         Some(number)
     }
@@ -73,13 +83,17 @@ impl State {
         pending.filter_map(|pending| pending.timed).collect()
     }
 
-    /// Time passes for what is pending.
-    pub(crate) fn time_passes(&mut self, ms: u32) {
+    /// A part begins, which takes so many milliseconds.
+    pub(crate) fn time_passes(&mut self, took: u32) {
         let pending = self.timed_now();
-        for timed in &mut self.watch.timed {
-            if pending.contains(&timed.number) {
-                timed.age = timed.age.saturating_add(ms);
+        let before = std::mem::replace(&mut self.watch.took, took);
+        for timed in self.watch.timed.iter_mut().filter(|it| pending.contains(&it.number)) {
+            // What was pending as the last part began and still is was so throughout.
+            if timed.was_pending {
+                timed.least = timed.least.saturating_add(before);
             }
+            timed.was_pending = true;
+            timed.most = timed.most.saturating_add(took);
         }
     }
 
@@ -142,5 +156,30 @@ impl State {
 
     fn timed_of(&self, reader: Task) -> impl Iterator<Item = &Timed> {
         self.watch.timed.iter().filter(move |timed| timed.reader == reader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::tests::tape::Tape;
+
+    /// R10: time passes in every step, not in those that sleep only.
+    #[test]
+    fn what_steps_take_counts() {
+        let text = "sysctl(watchdog_timeout, 1)\nc = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\n\
+                    fanotify_mark(c, ADD, OPEN_PERM, f0)\nq = open_queue(c)\n\
+                    a = spawn open(f0, O_RDONLY)\ne = read(q)\npoll(-1)\nkernel_log()\n";
+        let read =
+            |took| Tape::of(text).sets_up(5).reads(&[("OPEN_PERM", "f0", "a", 2)]).took(took);
+        let after = |took| read(0).ret(0).still().took(took);
+        after(100).logged("").holds();
+        after(100).logged("main").breaks("R10", 8);
+        for named in ["", "main"] {
+            after(1500).logged(named).holds();
+            // It can have become pending at the end of the read.
+            read(3000).ret(0).still().logged(named).holds();
+        }
+        after(2500).logged("main").holds();
+        after(2500).logged("").breaks("R10", 8);
     }
 }

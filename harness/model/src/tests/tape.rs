@@ -111,6 +111,21 @@ impl Tape {
         (24 * events.len() as i64, Seen::Events(read.collect()))
     }
 
+    /// The next step finds this in the kernel's log.
+    pub(crate) fn logged(mut self, text: &str) -> Self {
+        let (blocked, data) = (self.blocked(), Seen::Text(text.to_owned()));
+        self.now.returns.push(Return { step: self.at, value: text.len() as i64, data });
+        self.close();
+        self.last().blocked = blocked;
+        self
+    }
+
+    /// The last part took so many milliseconds.
+    pub(crate) fn took(mut self, ms: u32) -> Self {
+        self.last().took = ms;
+        self
+    }
+
     /// Those who were blocked before still are.
     pub(crate) fn still(mut self) -> Self {
         let before = self.seen.len().checked_sub(2).map(|at| self.seen[at].blocked.clone());

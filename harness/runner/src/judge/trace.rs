@@ -79,6 +79,8 @@ struct Reader<'a> {
     calls: BTreeMap<usize, Stand>,
     gone: BTreeSet<Task>,
     now: Observation,
+    /// When that began, in nanoseconds.
+    since: u64,
 }
 
 impl<'a> Reader<'a> {
@@ -92,6 +94,7 @@ impl<'a> Reader<'a> {
             calls: BTreeMap::new(),
             gone: BTreeSet::new(),
             now: Observation::default(),
+            since: 0,
         }
     }
 
@@ -149,8 +152,9 @@ impl<'a> Reader<'a> {
             }
             Record::Accounts { .. } => Err("the accounting precedes the end".to_owned()),
             Record::Begin { .. } if self.begun => Err("a second beginning".to_owned()),
-            Record::Begin { .. } => {
+            Record::Begin { at, .. } => {
                 self.begun = true;
+                self.since = *at;
                 Ok(())
             }
             Record::File { path, id } => self.file(path, *id),
@@ -166,7 +170,11 @@ impl<'a> Reader<'a> {
             Record::Failed { step } => self.failed(usize::from(*step)),
             Record::Skipped { step, why } => self.skipped(usize::from(*step), *why),
             Record::TaskEnded { task, end, .. } => self.task_ended(*task, *end),
-            Record::Quiet { step, blocked, .. } => self.quiet(usize::from(*step), blocked),
+            Record::Quiet { step, at, blocked } => {
+                let took = at.saturating_sub(std::mem::replace(&mut self.since, *at)) / 1_000_000;
+                self.now.took = u32::try_from(took).unwrap_or(u32::MAX);
+                self.quiet(usize::from(*step), blocked)
+            }
             Record::Stuck { tasks } => {
                 if self.current().is_some() {
                     return Err("the end came before the last step".to_owned());
