@@ -145,17 +145,18 @@ impl Confirmer {
                 }
                 Ok(None)
             };
-        for prepared in [plain, watched] {
-            if let Some(outcome) = try_all(prepared, again().collect(), Budget::default())? {
-                return self.keep(prepared, outcome, key, None);
-            }
+        if let Some(outcome) = try_all(plain, again().collect(), Budget::default())? {
+            return self.keep(plain, outcome, key, None);
         }
         // What was met by chance is sought at each instant, before it is taken for something that shows only
-        // behind what ran before.
+        // where it is watched, or behind what ran before.
         let sought = begun_anywhere(program);
         let each = Budget::Time(PATIENCE / sought.len().max(1) as u32);
         if let Some(outcome) = try_all(plain, sought, each)? {
             return self.keep(plain, outcome, key, None);
+        }
+        if let Some(outcome) = try_all(watched, again().collect(), Budget::default())? {
+            return self.keep(watched, outcome, key, None);
         }
         if self.inexact.is_none()
             && let Some(title) = seen.title()
