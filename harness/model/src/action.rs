@@ -167,7 +167,8 @@ impl State {
             }
             // Who is let through can come to stand before another group while the marks are still there, and pin them.
             // Whether it has is the same if the close ends here.
-            if !is_seen_to_close(self, cx, task, then) {
+            let has_others = self.groups.iter().any(|other| !other.down && !other.marks.is_empty());
+            if has_others && !is_seen_to_close(self, cx, task, then) {
                 cx.in_one_go = false;
             }
             if contested.is_empty() {
