@@ -36,8 +36,10 @@ const UNKNOWN_LENGTH: u32 = 1_000_000;
 /// How many offsets are tried while a base exits.
 const IN_EXIT: u32 = 4;
 
-/// How often a sweep is run where time is not virtual, and at most for as long as it is given time.
+/// How often a sweep is run where time is not virtual.
 const REPEATS: u32 = 20;
+
+/// The same, at most, where there is time for more.
 const MOST_REPEATS: u32 = 1 << 13;
 
 /// What a sweep has tried and what came of it.
