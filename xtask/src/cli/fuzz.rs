@@ -4,13 +4,14 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::Machine;
 use super::duration::duration;
 
 /// `fuzz`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("extent").args(["time", "runs", "minimize"]).required(true).multiple(true))]
 pub struct Fuzz {
     /// How long: `90s`, `10m`, `1h`
     #[arg(long, value_name = "DURATION", value_parser = duration)]

@@ -68,9 +68,6 @@ pub fn run(repository: &Path, arguments: &cli::Fuzz) -> Result<Exit> {
     if arguments.minimize {
         return minimize::run(repository, arguments);
     }
-    if arguments.time.is_none() && arguments.runs.is_none() {
-        return Err(usage("how long? `--time 10m` or `--runs 100000`"));
-    }
     check_covered(repository, arguments)?;
     let steps = Steps::new();
     let prepare = |machine: &cli::Machine| match &arguments.mutant {
