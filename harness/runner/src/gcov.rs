@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
 
-use crate::fuzz::without_sweep;
+use crate::fuzz::as_searched;
 use crate::guest::{Capabilities, Guest};
 use crate::prepared::Prepared;
 use crate::run;
@@ -107,7 +107,7 @@ impl<'a> Counting<'a> {
     }
 
     fn run(&mut self, scenario: &Scenario) -> Result<()> {
-        let program = without_sweep(scenario.program.clone());
+        let program = as_searched(scenario.program.clone());
         if self.capabilities.lacking(&program).is_some() {
             self.tally.unsupported += 1;
             return Ok(());

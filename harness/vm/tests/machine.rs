@@ -238,8 +238,11 @@ fn dropping_a_machine_ends_its_qemu() {
 
 #[test]
 fn a_killed_process_takes_its_qemu_along() {
+    let folder = tempfile::tempdir().unwrap();
     let mut owner = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "owns_a_machine_until_killed", "--ignored", "--nocapture"])
+        // What it makes there it cannot delete.
+        .env("TMPDIR", folder.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use refan_program::Program;
 use refan_runner::Prepared;
 use refan_runner::corpus::Corpus;
-use refan_runner::fuzz::{Driver, Feedback, Progress, Shares, without_sweep};
+use refan_runner::fuzz::{Driver, Feedback, Progress, Shares, as_searched};
 use refan_runner::guest::Guest;
 use serde_json::json;
 use xtask::kernel::Progress as _;
@@ -162,7 +162,7 @@ fn programs(mut ran: &[u8]) -> Result<Vec<Program>> {
         let (program, rest) = rest
             .split_at_checked(u32::from_le_bytes(*len) as usize)
             .context("what the worker ran is cut off")?;
-        programs.push(without_sweep(Program::decode(program)));
+        programs.push(as_searched(Program::decode(program)));
         ran = rest;
     }
     Ok(programs)

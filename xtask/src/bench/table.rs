@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use refan_runner::fuzz::without_sweep;
+use refan_runner::fuzz::as_searched;
 use xtask::kernel::Progress as _;
 
 use super::figure::Figure;
@@ -58,7 +58,7 @@ fn suites(repository: &Path, ran: &command::Ran) -> Result<Figure> {
     let programs: Vec<_> = select::scenarios(repository, &[])?
         .into_iter()
         .filter(|scenario| scenario.program.swept().is_none())
-        .map(|scenario| without_sweep(scenario.program))
+        .map(|scenario| as_searched(scenario.program))
         .collect();
     let one = fuzz::replayed(&ready.prepared, &programs)?;
     let all = Rate { count: one.count * ran.machines, time: one.time };

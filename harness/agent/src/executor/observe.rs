@@ -85,10 +85,7 @@ impl Coordinator<'_> {
         // Whoever was just given an order runs first.
         rustix::thread::sched_yield();
         loop {
-            let Some(asleep) = self.look()? else {
-                rustix::thread::sched_yield();
-                continue;
-            };
+            let Some(asleep) = self.look()? else { continue };
             let may_move = asleep.iter().any(|sleeper| sleeper.may_move);
             if self.released || may_move && drained.as_ref() != Some(&asleep) {
                 self.released = false;
@@ -113,6 +110,9 @@ impl Coordinator<'_> {
 
     /// Who is asleep in a call; `None` when something moves.
     fn look(&mut self) -> Result<Option<Vec<Sleeper>>> {
+        // Whoever has gone to sleep can count as runnable until another one is chosen (`DELAY_DEQUEUE` in
+        // kernel/sched/features.h).
+        rustix::thread::sched_yield();
         if others_run_by(&self.loadavg)? {
             return Ok(None);
         }

@@ -38,6 +38,10 @@ const SHARE_OF_RACES: u32 = 3;
 /// Where time is not virtual, no program sleeps longer in all, in milliseconds.
 const LONGEST_SLEEP: u64 = 1000;
 
+/// Branches begin before so many nanoseconds, which is longer than most calls take: bytes that stand for no more than
+/// a number are a start of seconds, and a machine whose time is real would wait for it.
+const STARTS: u32 = 1 << 24;
+
 /// What a program leads the search by.
 pub struct Feedback {
     /// How often each edge of the kernel was passed, up to 255.
@@ -125,7 +129,7 @@ impl Driver {
     /// # Errors
     /// When no machine can be started any more.
     pub fn run(&mut self, bytes: &[u8], feedback: &mut Feedback) -> Result<Option<Found>> {
-        let program = without_sweep(Program::decode(bytes));
+        let program = as_searched(Program::decode(bytes));
         feedback.model.fill(0);
         let takes_too_long = !self.is_exact && sleeps(&program) > LONGEST_SLEEP;
         if takes_too_long || self.capabilities.lacking(&program).is_some() {
@@ -367,19 +371,37 @@ fn sleeps(program: &Program) -> u64 {
     program.steps.iter().map(of_step).sum()
 }
 
-/// A sweep is many runs of one program; to the fuzzer it is one, with the branch at the instant.
-pub fn without_sweep(mut program: Program) -> Program {
+/// The program as a search runs it. A sweep is many runs of one program; here it is one, with the branch at the
+/// instant. And no branch begins long after all others are over: what is left of a later start is a start among
+/// them.
+pub fn as_searched(mut program: Program) -> Program {
     for start in program.steps.iter_mut().filter_map(|step| step.start.as_mut()) {
-        if start.at == Offset::Sweep {
-            start.at = Offset::Nanoseconds(0);
-        }
+        start.at = match start.at {
+            Offset::Sweep => Offset::Nanoseconds(0),
+            Offset::Nanoseconds(at) => Offset::Nanoseconds(at % STARTS),
+        };
     }
     program
 }
 
 #[cfg(test)]
 mod tests {
+    use refan_program::Start;
+
     use super::*;
+
+    #[test]
+    fn branches_begin_soon_and_at_one_instant() {
+        let searched = |start: &str| {
+            let text = format!("par {{\n    dup(0)\n    a = spawn dup(1) @ {start}\n}}\n");
+            as_searched(refan_program::parse(&text).expect("a program")).steps[1].start
+        };
+        for (start, at) in [("sweep", 0), ("16777200ns", 16_777_200), ("2728781281ns", 10_872_289)]
+        {
+            let at = Offset::Nanoseconds(at);
+            assert_eq!(searched(start), Some(Start { at, priority: 1 }), "{start}");
+        }
+    }
 
     #[test]
     fn sleeps_add_up() {

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use refan_program::{Program, reduce};
 use refan_wire::COUNTERS;
 
-use super::without_sweep;
+use super::as_searched;
 use crate::guest::{Capabilities, Guest};
 use crate::reach::Reach;
 use crate::run;
@@ -249,7 +249,7 @@ impl<'a> Coverer<'a> {
 
     /// What it covers both of two times, so that what came by chance is not counted on.
     fn twice(&mut self, program: &Program) -> Result<Option<Features>> {
-        let program = &without_sweep(program.clone());
+        let program = &as_searched(program.clone());
         let (Some(one), Some(other)) = (self.once(program)?, self.once(program)?) else {
             return Ok(None);
         };

@@ -8,7 +8,7 @@ pub mod minimize;
 mod progress;
 mod race;
 
-pub use driver::{Driver, Feedback, MODEL_COUNTERS, without_sweep};
+pub use driver::{Driver, Feedback, MODEL_COUNTERS, as_searched};
 pub use exchange::{Exchanged, ToShare};
 pub use finding::{Confirmer, Found, Key};
 pub(crate) use finding::{moved, spread};
