@@ -221,6 +221,7 @@ impl<'a> Coverer<'a> {
 
     /// What a program covers; None where it cannot be judged here, or does not hold.
     fn once(&mut self, program: &Program) -> Result<Option<Features>> {
+        let program = &as_searched(program.clone());
         if self.capabilities.lacking(program).is_some() {
             return Ok(None);
         }
@@ -249,7 +250,6 @@ impl<'a> Coverer<'a> {
 
     /// What it covers both of two times, so that what came by chance is not counted on.
     fn twice(&mut self, program: &Program) -> Result<Option<Features>> {
-        let program = &as_searched(program.clone());
         let (Some(one), Some(other)) = (self.once(program)?, self.once(program)?) else {
             return Ok(None);
         };
