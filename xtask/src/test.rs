@@ -70,10 +70,10 @@ pub fn run(repository: &Path, arguments: &cli::Test) -> Result<Exit> {
                 *totals.known.entry(report.title.clone()).or_default() += 1;
             }
             Verdict::Unsupported(_) => totals.unsupported += 1,
-            Verdict::None(why) => {
-                totals.none += 1;
-                *totals.unjudged.entry(without_place(why).to_owned()).or_default() += 1;
-            }
+            Verdict::None(_) => totals.none += 1,
+        }
+        if let Some(why) = outcome.verdict.obstacle() {
+            *totals.unjudged.entry(why.to_owned()).or_default() += 1;
         }
         if let Some(reach) = totals.reach.as_mut().filter(|_| outcome.reach.programs > 0) {
             reach.add(&outcome.reach);
@@ -112,12 +112,6 @@ fn keep(
 /// name or by what they may cost.
 fn leaves_sweeps(arguments: &cli::Test) -> bool {
     arguments.scenarios.is_empty() && arguments.sweep.is_none() && arguments.random.is_none()
-}
-
-/// What follows `step 12: `.
-fn without_place(why: &str) -> &str {
-    let place = why.strip_prefix("step ").and_then(|rest| rest.split_once(": "));
-    place.filter(|(number, _)| number.parse::<usize>().is_ok()).map_or(why, |(_, what)| what)
 }
 
 /// A finding outweighs a missing verdict; nothing but held, known and unsupported ends in 0, and something

@@ -45,6 +45,15 @@ impl Verdict {
         }
     }
 
+    /// Why there is none, in a line that is the same at whatever step it was; None where there is one.
+    pub fn obstacle(&self) -> Option<&str> {
+        let Self::None(why) = self else { return None };
+        let why = why.lines().next().unwrap_or_default();
+        let place = why.strip_prefix("step ").and_then(|rest| rest.split_once(": "));
+        let place = place.filter(|(number, _)| number.parse::<usize>().is_ok());
+        Some(place.map_or(why, |(_, what)| what))
+    }
+
     /// Whether it says something against the kernel.
     pub fn is_finding(&self) -> bool {
         matches!(self, Self::Broken(_) | Self::Report(_))
@@ -70,5 +79,23 @@ impl std::fmt::Display for Verdict {
             }
             Self::Unsupported(why) | Self::None(why) => write!(f, "because   {why}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_the_way_is_the_same_at_each_step() {
+        let none = |why: &str| Verdict::None(why.to_owned());
+        for (why, obstacle) in [
+            ("step 12: too many ways", "too many ways"),
+            ("the trace is full\nat its end", "the trace is full"),
+            ("step by step: no", "step by step: no"),
+        ] {
+            assert_eq!(none(why).obstacle(), Some(obstacle));
+        }
+        assert_eq!(Verdict::Held.obstacle(), None);
     }
 }

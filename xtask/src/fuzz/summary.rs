@@ -93,6 +93,10 @@ impl Summary {
         self.counted(|progress| &progress.known)
     }
 
+    fn unjudged(&self) -> BTreeMap<&str, u64> {
+        self.counted(|progress| &progress.unjudged)
+    }
+
     fn counted(&self, counts: impl Fn(&Progress) -> &BTreeMap<String, u64>) -> BTreeMap<&str, u64> {
         let mut all = BTreeMap::new();
         for (what, count) in self.all().flat_map(counts) {
@@ -139,7 +143,7 @@ impl Summary {
             "added": self.added, "findings": self.findings.len(), "lost_workers": self.lost,
             "restarts": self.sum(|progress| progress.restarts),
             "races": self.sum(|progress| progress.races),
-            "unjudged": self.sum(|progress| progress.unjudged),
+            "unjudged": self.unjudged().values().sum::<u64>(), "why_unjudged": self.unjudged(),
             "unsupported": self.sum(|progress| progress.unsupported),
             "compared": self.sum(|progress| progress.compared),
             "unstable": self.sum(|progress| progress.unstable),
@@ -162,11 +166,14 @@ impl Summary {
             .collect();
         say!("  reached      {}", reached.join(", "));
         say!("  races        {} of the runs", percent(self.sum(|it| it.races)));
-        let (unjudged, unsupported) = (self.sum(|it| it.unjudged), self.sum(|it| it.unsupported));
+        let unsupported = self.sum(|it| it.unsupported);
         say!(
             "  not judged   {}; not run for what the kernel lacks: {unsupported}",
-            percent(unjudged)
+            percent(self.unjudged().values().sum())
         );
+        for (why, count) in self.unjudged() {
+            say!("  not judged   {count} × {why}");
+        }
         for (title, count) in self.known() {
             say!("  known        {count} × {title}");
         }
@@ -201,7 +208,7 @@ impl Summary {
     /// A finding outweighs all; without a program that was judged and coverage, or where others do not get what was
     /// found, there is no verdict.
     pub fn exit(&self) -> Exit {
-        let judged = self.sum(|it| it.runs.saturating_sub(it.unjudged));
+        let judged = self.runs().saturating_sub(self.unjudged().values().sum());
         if !self.findings.is_empty() {
             Exit::Broken
         } else if judged == 0 || self.edges.is_empty() || matches!(self.shared, Some(Err(_))) {
@@ -264,6 +271,8 @@ mod tests {
     use super::*;
 
     fn progress(runs: u64, unjudged: u64, edges: &[u32]) -> Progress {
+        let unjudged = [("a".to_owned(), unjudged / 2), ("b".to_owned(), unjudged.div_ceil(2))];
+        let unjudged = BTreeMap::from(unjudged);
         Progress { runs, unjudged, edges: edges.to_vec(), ..Progress::default() }
     }
 

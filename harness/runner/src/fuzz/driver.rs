@@ -167,13 +167,12 @@ impl Driver {
             let earlier = self.drop_machine();
             return Ok((records, self.found(program, verdict, &earlier)?));
         }
-        match &verdict {
-            Verdict::None(_) => self.progress.unjudged += 1,
-            Verdict::Known(report) => {
-                *self.progress.known.entry(report.title.clone()).or_default() += 1;
-                self.drop_machine();
-            }
-            _ => {}
+        if let Some(why) = verdict.obstacle() {
+            *self.progress.unjudged.entry(why.to_owned()).or_default() += 1;
+        }
+        if let Verdict::Known(report) = &verdict {
+            *self.progress.known.entry(report.title.clone()).or_default() += 1;
+            self.drop_machine();
         }
         if self.guest.is_none() {
             return Ok((records, None));

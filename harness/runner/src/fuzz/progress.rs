@@ -13,8 +13,8 @@ use super::Found;
 pub struct Progress {
     /// Programs run.
     pub runs: u64,
-    /// Those that the model could not judge.
-    pub unjudged: u64,
+    /// Those of which nothing was learnt, by why.
+    pub unjudged: BTreeMap<String, u64>,
     /// Those of which the kernel reported nothing but what is known, by title.
     pub known: BTreeMap<String, u64>,
     /// Those that need what the kernel lacks, or too long; they were not run.
