@@ -47,22 +47,9 @@ impl Armed {
     pub fn new(nth: u8) -> Result<Self, i64> {
         let mut text = [0; 3];
         let digits = decimal(nth, &mut text);
-        let (at, path) = (libc::AT_FDCWD, COUNTDOWN.as_ptr());
-        // SAFETY: pointers to constants and locals with their lengths, here and in the calls below.
-        let fd = unsafe { sys!(libc::SYS_openat, at, path, libc::O_RDWR) };
-        if fd < 0 {
-            return Err(fd);
-        }
-        // SAFETY: as above.
-        let high = unsafe { sys!(libc::SYS_fcntl, fd, libc::F_DUPFD_CLOEXEC, NUMBER) };
-        // SAFETY: as above.
-        unsafe { sys!(libc::SYS_close, fd) };
-        if high < 0 {
-            return Err(high);
-        }
-        let armed = Self(high as i32);
-        // SAFETY: as above.
-        match unsafe { sys!(libc::SYS_write, high, digits.as_ptr(), digits.len()) } {
+        let armed = Self(open_countdown()?);
+        // SAFETY: a local with its length.
+        match unsafe { sys!(libc::SYS_write, armed.0, digits.as_ptr(), digits.len()) } {
             error @ ..0 => Err(error),
             _ => Ok(armed),
         }
@@ -84,6 +71,47 @@ impl Drop for Armed {
             sys!(libc::SYS_write, self.0, b"0".as_ptr(), 1);
             sys!(libc::SYS_close, self.0);
         }
+    }
+}
+
+/// The countdown at [`NUMBER`]. Where the calling task has no fds left there is room for this one, which takes the
+/// privilege to raise a limit.
+fn open_countdown() -> Result<i32, i64> {
+    let no_room = [-i64::from(libc::EMFILE), -i64::from(libc::EINVAL)];
+    match open_within_limit() {
+        Err(error) if no_room.contains(&error) => {
+            let room = u64::try_from(NUMBER).unwrap_or_default() + 1;
+            let limit = limit_fds(libc::rlimit64 { rlim_cur: room, rlim_max: room })?;
+            let opened = open_within_limit();
+            limit_fds(limit)?;
+            opened
+        }
+        opened => opened,
+    }
+}
+
+fn open_within_limit() -> Result<i32, i64> {
+    let (at, path) = (libc::AT_FDCWD, COUNTDOWN.as_ptr());
+    // SAFETY: the path is a constant C string.
+    let fd = unsafe { sys!(libc::SYS_openat, at, path, libc::O_RDWR) };
+    if fd < 0 {
+        return Err(fd);
+    }
+    // SAFETY: no pointers, here and below.
+    let high = unsafe { sys!(libc::SYS_fcntl, fd, libc::F_DUPFD_CLOEXEC, NUMBER) };
+    // SAFETY: as above.
+    unsafe { sys!(libc::SYS_close, fd) };
+    if high < 0 { Err(high) } else { Ok(high as i32) }
+}
+
+/// Sets `RLIMIT_NOFILE` of the calling task; returns what it was.
+fn limit_fds(limit: libc::rlimit64) -> Result<libc::rlimit64, i64> {
+    let mut before = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let (new, old) = (&raw const limit, &raw mut before);
+    // SAFETY: both structures live through the call.
+    match unsafe { sys!(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, new, old) } {
+        0 => Ok(before),
+        error => Err(error),
     }
 }
 
