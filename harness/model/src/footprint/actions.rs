@@ -133,6 +133,9 @@ impl<'a> Footprints<'a> {
     }
 
     fn taking_on(&self, state: &State, task: Task, step: usize, reading: &Reading) -> Footprint {
+        if reading.missing {
+            return self.missing(reading.group).with(self.status(Some(reading.file)));
+        }
         self.taking(state, task, step, (reading.group, Some(reading.file)), reading.events)
     }
 

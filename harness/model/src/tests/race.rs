@@ -336,3 +336,25 @@ read(q2)
         .quiet(&["a", "b"])
         .breaks("X4", 7);
 }
+
+/// Q5: a queue can be seen to have an event before a sleeping reader takes it, who then sleeps for its buffer.
+#[test]
+fn a_reader_that_will_sleep_for_its_buffer_takes_what_others_see() {
+    let text = "\
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)
+fanotify_mark(c, ADD, OPEN_PERM, f0)
+q = open_queue(c)
+d = fork()
+d: read_missing(q, 24, 0)
+par {
+    a = spawn open(f0, O_RDONLY)
+    poll(q)
+}
+";
+    let tape = || Tape::of(text).sets_up(4).blocks().block().enter(6).enter(7);
+    let (readable, nothing) = (0x41, 0);
+    tape().exit(7, readable).quiet(&["a", "d"]).holds();
+    tape().exit(7, nothing).quiet(&["a", "d"]).holds();
+    let early = || Tape::of(text).sets_up(4).blocks().block().enter(7);
+    early().exit(7, readable).enter(6).quiet(&["a", "d"]).breaks("Q5", 7);
+}
