@@ -74,7 +74,7 @@ impl State {
         }
     }
 
-    fn has_failed(&self, cx: &Context<'_>, task: Task) -> bool {
+    pub(crate) fn has_failed(&self, cx: &Context<'_>, task: Task) -> bool {
         self.step_of(task).is_some_and(|step| cx.seen.failed.contains(&step))
     }
 }

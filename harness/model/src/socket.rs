@@ -4,7 +4,7 @@ use refan_abi::{Errno, OpenFlags};
 use refan_program::Task;
 
 use crate::context::Context;
-use crate::rules::MAINLINE;
+use crate::rules::{F1, MAINLINE};
 use crate::state::{Buffer, FileKind, FileNo, Message, State};
 use crate::violation::Allowed;
 use crate::{Seen, Stop};
@@ -17,6 +17,11 @@ impl State {
     pub(crate) fn socket(&mut self, cx: &mut Context<'_>, task: Task) -> Result<(), Stop> {
         if self.fds_left(task) == Some(0) {
             return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EMFILE)]);
+        }
+        // For want of memory it is one socket too many (`__sock_create` in net/socket.c).
+        let too_many = cx.peek_of(self, task).is_some_and(|back| back.is(Errno::ENFILE));
+        if too_many && self.has_failed(cx, task) {
+            return self.finish(cx, task, F1, &[Allowed::Errno(Errno::ENFILE)]);
         }
         let back = cx.returns(self, task, MAINLINE, &[Allowed::Fd])?;
         let file = self.add_file(task, FileKind::Socket, OpenFlags::O_RDWR);

@@ -27,7 +27,8 @@ impl State {
             let errors = [Errno::EACCES, Errno::EPERM].map(Allowed::Errno);
             return self.finish(cx, task, MAINLINE, &errors);
         }
-        let (range, then) = (whole_pages(size.into(), 0), Then::Truncated { path, size });
+        let range = whole_pages(size.into(), 0);
+        let then = Then::Truncated { path, size, begun: false };
         let mask = EventMask::PRE_ACCESS;
         self.goes_on(cx, task, Next::Raise { mask, path, range: Some(range), then })
     }

@@ -29,8 +29,8 @@ pub(crate) enum Then {
     AccessPerm(Transfer),
     /// Bytes are read or written.
     Transferred(Transfer),
-    /// A file that nobody need have open gets another length.
-    Truncated { path: Path, size: u32 },
+    /// A file that nobody need have open gets another length. It counts as being written to from when that has begun.
+    Truncated { path: Path, size: u32, begun: bool },
 }
 
 impl Then {
@@ -128,10 +128,14 @@ impl State {
                 self.transferred(cx, task, transfer, rule)
             }
             Then::Transferred(transfer) => self.transferred(cx, task, transfer, rule),
-            Then::Truncated { path, .. } if self.is_run(path.inode()) => {
+            Then::Truncated { path, begun: false, .. } if self.is_run(path.inode()) => {
                 self.finish(cx, task, rule, &[Allowed::Errno(Errno::ETXTBSY)])
             }
-            Then::Truncated { path, size } => {
+            Then::Truncated { path, size, begun: false } => {
+                let then = Then::Truncated { path, size, begun: true };
+                self.goes_on(cx, task, Next::After { then, refusal: None })
+            }
+            Then::Truncated { path, size, begun: true } => {
                 self.set_length(path, size)?;
                 self.finish(cx, task, rule, &[Allowed::Value(0)])
             }

@@ -31,11 +31,14 @@ impl State {
                 let allowed = [Allowed::Errno(Errno::EBADF), Allowed::Value(0)];
                 return self.finish(cx, task, MAINLINE, &allowed);
             }
-            None | Some(FileKind::Handle(_)) => {
-                return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EBADF)]);
-            }
+            None => return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EBADF)]),
             Some(_) if fd >= FD_SETSIZE => {
                 return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EBADF)]);
+            }
+            // It is open, and no file to be asked: that is in each of the sets (POLLNVAL in POLLIN_SET and others).
+            Some(FileKind::Handle(_)) => {
+                let all = PollFlags::IN.union(PollFlags::PRI).union(PollFlags::OUT);
+                return self.finish(cx, task, MAINLINE, &[ready(all)]);
             }
             Some(FileKind::Control(_)) => (C1, both),
             Some(FileKind::File { .. }) => (MAINLINE, both),

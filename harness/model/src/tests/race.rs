@@ -358,3 +358,20 @@ par {
     let early = || Tape::of(text).sets_up(4).blocks().block().enter(7);
     early().exit(7, readable).enter(6).quiet(&["a", "d"]).breaks("Q5", 7);
 }
+
+/// A1: a file is being written to while it is truncated by its path, and nobody can run it meanwhile.
+#[test]
+fn a_truncation_keeps_off_who_would_run_the_file() {
+    let text = "\
+par {
+    truncate(x0, 0)
+    a = spawn exec(x0)
+}
+";
+    let tape = || Tape::of(text).block().enter(1).enter(2);
+    let ended = |tape: Tape| tape.ended("a", false).quiet(&[]);
+    ended(tape().exit(2, errno("ETXTBSY")).exit(1, 0)).holds();
+    ended(tape().exit(1, 0).exit(2, errno("ENOEXEC"))).holds();
+    let later = || Tape::of(text).block().enter(1).exit(1, 0).enter(2);
+    ended(later().exit(2, errno("ETXTBSY"))).breaks("A1", 2);
+}
