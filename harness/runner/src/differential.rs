@@ -1,8 +1,10 @@
 //! The same program on two kernels (rule I4): without the feature it leaves the same trace.
 
+use std::collections::BTreeMap;
+
 use refan_abi::InitFlags;
 use refan_model::Violation;
-use refan_program::{Call, Program, Rule};
+use refan_program::{Call, Program, Rule, Step};
 use refan_wire::{Data, Record};
 
 const I4: Rule = Rule::named('I', 4);
@@ -13,10 +15,55 @@ pub fn is_comparable(program: &Program) -> bool {
     !program.is_restartable() && program.steps.iter().all(|step| step.block.is_none())
 }
 
-/// Whether two kernels that are alike cannot differ over it. Which of two groups of one class is
-/// asked first they may: the one at the lower address (`fsnotify_compare_groups` in
-/// fs/notify/mark.c).
-pub fn is_decided(program: &Program) -> bool {
+/// What two kernels' traces of one program come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// They are the same.
+    Alike,
+    /// They differ, and two kernels that are alike may.
+    Undecided,
+    /// The first difference between what the kernel under test did and what the reference did.
+    Differ(Violation),
+}
+
+/// Holds what the kernel under test did against what the reference did.
+pub fn compare(program: &Program, tested: &[Record], reference: &[Record]) -> Comparison {
+    let (tested, reference) = (normalized(tested), normalized(reference));
+    let ended = |records: Vec<Record>| records.into_iter().map(Some).chain([None]);
+    let mut step = 0;
+    let mut is_decided = groups_decide(program);
+    let mut calls = BTreeMap::new();
+    for (tested, reference) in ended(tested).zip(ended(reference)) {
+        step = tested.as_ref().and_then(step_of).unwrap_or(step);
+        if tested != reference {
+            if !is_decided {
+                return Comparison::Undecided;
+            }
+            let words = |record: Option<Record>| match record {
+                Some(record) => format!("{record:?}"),
+                None => "the end".to_owned(),
+            };
+            let (allowed, observed) = (words(reference), words(tested));
+            let history = Vec::new();
+            return Comparison::Differ(Violation { rule: I4, step, allowed, observed, history });
+        }
+        match tested {
+            Some(Record::Enter { task, step, .. }) => {
+                calls.insert(task, usize::from(step));
+            }
+            Some(Record::Quiet { blocked, .. }) => {
+                let called = blocked.iter().filter_map(|task| program.steps.get(*calls.get(task)?));
+                is_decided &= called.filter(|step| is_read(step)).count() < 2;
+            }
+            _ => {}
+        }
+    }
+    Comparison::Alike
+}
+
+/// Whether no two groups of one class are asked. Which of them is the first may differ: it is the one
+/// at the lower address (`fsnotify_compare_groups` in fs/notify/mark.c).
+fn groups_decide(program: &Program) -> bool {
     let mut seen = Vec::new();
     program.steps.iter().all(|step| match step.call.innermost() {
         Call::FanotifyInit { flags, .. } => {
@@ -29,23 +76,11 @@ pub fn is_decided(program: &Program) -> bool {
     })
 }
 
-/// The first difference between what the kernel under test did and what the reference did.
-pub fn difference(tested: &[Record], reference: &[Record]) -> Option<Violation> {
-    let (tested, reference) = (normalized(tested), normalized(reference));
-    let ended = |records: Vec<Record>| records.into_iter().map(Some).chain([None]);
-    let mut step = 0;
-    for (tested, reference) in ended(tested).zip(ended(reference)) {
-        step = tested.as_ref().and_then(step_of).unwrap_or(step);
-        if tested != reference {
-            let words = |record: Option<Record>| match record {
-                Some(record) => format!("{record:?}"),
-                None => "the end".to_owned(),
-            };
-            let (allowed, observed) = (words(reference), words(tested));
-            return Some(Violation { rule: I4, step, allowed, observed, history: Vec::new() });
-        }
-    }
-    None
+/// Whether the step can take an event. One event wakes all who sleep in such calls
+/// (`fsnotify_insert_event` in fs/notify/notification.c), and the scheduler says which of them gets it.
+fn is_read(step: &Step) -> bool {
+    let call = step.call.innermost();
+    matches!(call, Call::Read { .. } | Call::ReadFault { .. } | Call::ReadMissing { .. })
 }
 
 fn step_of(record: &Record) -> Option<usize> {
@@ -115,6 +150,23 @@ mod tests {
     use super::*;
     use refan_wire::TaskEnd;
 
+    fn parse(text: &str) -> Program {
+        refan_program::parse(text).expect("a program")
+    }
+
+    fn poll() -> Program {
+        parse("poll(0)\n")
+    }
+
+    /// The first difference, in a program in which nothing is undecided.
+    fn difference(tested: &[Record], reference: &[Record]) -> Option<Violation> {
+        match compare(&poll(), tested, reference) {
+            Comparison::Alike => None,
+            Comparison::Differ(violation) => Some(violation),
+            Comparison::Undecided => panic!("undecided"),
+        }
+    }
+
     fn exit(at: u64, ret: i64, text: &str) -> Record {
         Record::Exit { step: 3, task: 0, at, ret, data: Data::Text(text.to_owned()) }
     }
@@ -152,8 +204,37 @@ mod tests {
     }
 
     #[test]
+    fn which_of_two_sleeping_readers_gets_an_event_may_differ() {
+        let enter = |step, task| Record::Enter { step, task, at: 0 };
+        let exit = |step, task| Record::Exit { step, task, at: 0, ret: 24, data: Data::None };
+        let quiet = |blocked: &[u8]| Record::Quiet { step: 0, at: 0, blocked: blocked.to_vec() };
+        let run = |read: u16| {
+            let blocked = [1, 2].into_iter().filter(|task| u16::from(*task) != read);
+            let after: Vec<u8> = blocked.collect();
+            vec![
+                enter(1, 1),
+                quiet(&[1]),
+                enter(2, 2),
+                quiet(&[1, 2]),
+                exit(read, read as u8),
+                quiet(&after),
+            ]
+        };
+        let reads =
+            "c = fanotify_init(CLASS_CONTENT, O_RDONLY)\na = spawn read(c)\nb = spawn read(c)\n";
+        let reads = parse(reads);
+        assert_eq!(compare(&reads, &run(1), &run(1)), Comparison::Alike);
+        assert_eq!(compare(&reads, &run(1), &run(2)), Comparison::Undecided);
+        let one =
+            "c = fanotify_init(CLASS_CONTENT, O_RDONLY)\na = spawn read(c)\nb = spawn poll(c)\n";
+        assert!(matches!(compare(&parse(one), &run(1), &run(2)), Comparison::Differ(_)));
+        let mut early = run(1);
+        early.insert(1, exit(1, 1));
+        assert!(matches!(compare(&reads, &early, &run(1)), Comparison::Differ(_)));
+    }
+
+    #[test]
     fn restartable_groups_and_blocks_are_not_compared() {
-        let parse = |text| refan_program::parse(text).expect("a program");
         assert!(is_comparable(&parse("c = fanotify_init(CLASS_CONTENT, O_RDONLY)\n")));
         assert!(!is_comparable(&parse(
             "c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)\n"
@@ -165,7 +246,7 @@ mod tests {
     fn groups_of_one_class_decide_nothing() {
         let groups = |one: &str, two: &str| {
             let text = format!("fanotify_init({one}, O_RDONLY)\nfanotify_init({two}, O_RDONLY)\n");
-            is_decided(&refan_program::parse(&text).expect("a program"))
+            groups_decide(&parse(&text))
         };
         assert!(groups("CLASS_CONTENT", "CLASS_PRE_CONTENT"));
         assert!(!groups("CLASS_CONTENT", "CLASS_CONTENT | NONBLOCK"));

@@ -9,7 +9,7 @@ use refan_program::{Program, Rule};
 use refan_vm::MachineError;
 use refan_wire::Record;
 
-use crate::differential;
+use crate::differential::{self, Comparison};
 use crate::earlier::Earlier;
 use crate::guest::{Capabilities, Guest, Run};
 use crate::judge::{self, Judgement};
@@ -426,11 +426,13 @@ impl Worker<'_> {
         let ran = reference.guest().and_then(|guest| guest.run(program));
         let failed = |why: String| Verdict::None(format!("on the kernel of reference: {why}"));
         match ran.map(|run| (run.failure, run.records)) {
-            Ok((None, Ok(reference))) => match differential::difference(records, &reference) {
-                Some(violation) if differential::is_decided(program) => Verdict::Broken(violation),
-                Some(_) => of_model,
-                None => Verdict::Held,
-            },
+            Ok((None, Ok(reference))) => {
+                match differential::compare(program, records, &reference) {
+                    Comparison::Differ(violation) => Verdict::Broken(violation),
+                    Comparison::Undecided => of_model,
+                    Comparison::Alike => Verdict::Held,
+                }
+            }
             Ok((Some(failure), _)) => failed(failure.to_string()),
             Ok((None, Err(error))) => failed(error.to_string()),
             Err(error) => failed(format!("{error:#}")),
