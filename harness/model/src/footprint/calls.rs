@@ -135,7 +135,6 @@ impl<'a> Footprints<'a> {
         back: Option<&Return>,
         room: u32,
     ) -> Footprint {
-        const TAKES_NOTHING: [i64; 3] = [0, -(Errno::EAGAIN.0 as i64), -(Errno::EINVAL.0 as i64)];
         let mut print = self.reads(&[Resource::Down(group)]).with(self.status(file));
         match back {
             Some(back) if !events_of(back).is_empty() => {
@@ -144,14 +143,24 @@ impl<'a> Footprints<'a> {
                     print.join(self.pending(group, seen.event.fd));
                 }
                 if i64::from(room) - back.value >= METADATA_LEN as i64 {
-                    print.join(self.looking(group));
+                    print.join(self.coming_to_nothing(group, task, Some(back)));
                 }
             }
-            None if !self.is_unseen(task) => print.join(self.looking(group)),
-            Some(back) if TAKES_NOTHING.contains(&back.value) => print.join(self.looking(group)),
-            _ => print.join(self.abandoning(group)),
+            back => print.join(self.coming_to_nothing(group, task, back)),
         }
         print
+    }
+
+    /// A read comes to the last event that it was seen to return, or to none. It can take one more, of which nobody
+    /// sees more than its denial.
+    fn coming_to_nothing(&self, group: GroupNo, task: Task, back: Option<&Return>) -> Footprint {
+        const TAKES_NOTHING: [i64; 3] = [0, -(Errno::EAGAIN.0 as i64), -(Errno::EINVAL.0 as i64)];
+        let takes = match back {
+            None => self.is_unseen(task),
+            Some(back) if events_of(back).is_empty() => !TAKES_NOTHING.contains(&back.value),
+            Some(_) => self.refuses,
+        };
+        if takes { self.abandoning(group) } else { self.looking(group) }
     }
 
     /// Whether a call of the task can end without being seen to.
@@ -177,8 +186,7 @@ impl<'a> Footprints<'a> {
             }
             // It waits for that to come to the head.
             Some(_) => print.with(self.writes(&[Resource::Head(group)])).with(self.looking(group)),
-            None if back.is_none() && self.is_unseen(task) => print.with(self.abandoning(group)),
-            None => print.with(self.looking(group)),
+            None => print.with(self.coming_to_nothing(group, task, back)),
         }
     }
 

@@ -13,7 +13,7 @@ mod table;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use refan_program::Task;
+use refan_program::{Call, Step, Task};
 
 use self::calls::Touches;
 pub(crate) use self::resources::Footprint;
@@ -39,6 +39,8 @@ pub(crate) struct Footprints<'a> {
     strange: bool,
     /// The groups whose marks can go while walks go on.
     pinned: BTreeSet<GroupNo>,
+    /// A read can take an event for which no fd can be made.
+    refuses: bool,
 }
 
 impl<'a> Footprints<'a> {
@@ -55,6 +57,7 @@ impl<'a> Footprints<'a> {
             marked: BTreeSet::new(),
             strange: false,
             pinned: start.lingering.iter().map(|one| one.group).collect(),
+            refuses: can_refuse(scene),
         };
         let tasks = (0u8..).zip(&start.tasks).map(|(number, _)| Task(number));
         let mut exiting: BTreeSet<Task> =
@@ -141,4 +144,12 @@ impl<'a> Footprints<'a> {
     fn adds(&self, resources: &[Resource]) -> Footprint {
         Footprint { adds: self.bits(resources), ..Footprint::default() }
     }
+}
+
+/// Whether fds or memory can be short, or a file busy that is executed.
+fn can_refuse(scene: &Scene<'_>) -> bool {
+    let spoils = |step: &Step| {
+        matches!(step.call.innermost(), Call::RlimitNofile { .. } | Call::Exec { .. })
+    };
+    !scene.seen.failed.is_empty() || scene.program.steps.iter().any(spoils)
 }

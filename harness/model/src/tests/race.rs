@@ -375,3 +375,24 @@ par {
     let later = || Tape::of(text).block().enter(1).exit(1, 0).enter(2);
     ended(later().exit(2, errno("ETXTBSY"))).breaks("A1", 2);
 }
+
+/// Q4, Q7: two readers are woken for one event. The one for whose buffer it is too long leaves it to the one that
+/// denies it by a buffer that is not there, or comes too late.
+#[test]
+fn a_reader_that_will_fail_takes_what_others_look_at() {
+    let text = "\
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)
+fanotify_mark(c, ADD, OPEN_PERM, f0)
+q = open_queue(c)
+a = spawn read_fault(q, 24, 12)
+b = spawn read(q, 23)
+o = spawn open(f0, O_RDONLY)
+";
+    let (too_long, not_there) = (errno("EINVAL"), errno("EFAULT"));
+    let woken = || Tape::of(text).sets_up(5).block();
+    let left = || woken().exit(5, too_long).exit(4, not_there).exit(6, errno("EPERM"));
+    left().ended("b", false).ended("a", false).ended("o", false).quiet(&[]).holds();
+    let late = || woken().exit(4, not_there).exit(6, errno("EPERM"));
+    late().ended("a", false).ended("o", false).quiet(&["b"]).holds();
+    woken().exit(5, too_long).ended("b", false).quiet(&["a", "o"]).breaks("Q7", 6);
+}

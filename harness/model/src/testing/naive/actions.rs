@@ -31,6 +31,7 @@ impl<'a> Naive<'a> {
             life: Life::Unborn,
             fds: BTreeMap::new(),
             doing: None,
+            limit: i32::MAX,
             killed: false,
             may_return: false,
         };
@@ -246,12 +247,16 @@ impl<'a> Naive<'a> {
                     let kind = Kind::File { path: walk.path, watched };
                     return self.open(task, step, kind, false, fd);
                 }
-                Then::Read { file, size, positioned } => {
+                Then::Read { file, size, good, positioned } => {
                     self.unlock(&walk.then);
                     let text = self.text(walk.path);
                     let from = if positioned { self.files[file].position } else { 0 };
                     let from = from.min(text.len());
-                    let bytes = text[from..(from + size).min(text.len())].to_vec();
+                    let mut bytes = text[from..(from + size).min(text.len())].to_vec();
+                    if good == 0 && !bytes.is_empty() {
+                        return Some(fails(Errno::EFAULT));
+                    }
+                    bytes.truncate(good);
                     if positioned {
                         self.files[file].position += bytes.len();
                     }
@@ -341,6 +346,12 @@ impl<'a> Naive<'a> {
         Some(number)
     }
 
+    /// Whether every number is in use that the task can have.
+    fn is_full(&self, task: Task) -> bool {
+        let Actor { fds, limit, .. } = self.actor(task);
+        (0..*limit).all(|number| fds.contains_key(&number))
+    }
+
     /// A reference to the file goes.
     fn drop_file(&mut self, file: usize, exits: bool) -> At {
         self.files[file].refs -= 1;
@@ -392,6 +403,14 @@ impl<'a> Naive<'a> {
             return Some(if first { fails(Errno::EINVAL) } else { done(reading) });
         }
         let event = of.unread.remove(0);
+        if self.is_full(task) {
+            self.answer(event, false);
+            return Some(if first { fails(Errno::EMFILE) } else { done(reading) });
+        }
+        if reading.good < EVENT {
+            self.answer(event, false);
+            return Some(fails(Errno::EFAULT));
+        }
         let Waiting { by, mask, path, .. } = self.events[event].clone();
         let file = self.files.len();
         let kind = Kind::File { path, watched: false };
@@ -399,7 +418,8 @@ impl<'a> Naive<'a> {
         let number = self.install(task, step, reading.got.len(), file, fd)?;
         let pid = MAIN_PID + i32::from(by.0);
         let seen = Event { len: EVENT as u32, mask, fd: number, pid, info: Vec::new() };
-        let mut reading = Reading { room: reading.room - EVENT, ..reading };
+        let (room, good) = (reading.room - EVENT, reading.good - EVENT);
+        let mut reading = Reading { room, good, ..reading };
         reading.got.push(SeenEvent { event: seen, object: Object::File(path.inode()) });
         Some(At::Hand(reading, event, number))
     }
@@ -439,19 +459,23 @@ impl<'a> Naive<'a> {
                     if self.groups[group].queue_open {
                         return Some(fails(Errno::EBUSY));
                     }
+                    if self.is_full(task) {
+                        return Some(fails(Errno::EMFILE));
+                    }
                     self.groups[group].queue_open = true;
                     let waits = self.groups[group].nonblocking;
                     return self.open(task, step, Kind::Queue(group), waits, fd);
                 }
                 Some(_) => fails(Errno::ENOTTY),
             },
-            Call::Read { size, .. } => match (file, kind) {
+            Call::Read { size, .. } | Call::ReadFault { size, .. } => match (file, kind) {
                 (Some(_), Some(Kind::Group(group))) if self.groups[group].restartable => {
                     fails(Errno::EINVAL)
                 }
                 (Some(file), Some(Kind::Group(group) | Kind::Queue(group))) => {
                     let room = *size as usize;
-                    let reading = Reading { file, group, room, got: Vec::new() };
+                    let good = good_of(call).unwrap_or(room);
+                    let reading = Reading { file, group, room, good, got: Vec::new() };
                     let group = &self.groups[group];
                     if group.unread.is_empty() && !group.stopped && !self.files[file].nonblocking {
                         return Some(At::Take(reading));
@@ -464,14 +488,19 @@ impl<'a> Naive<'a> {
                     }
                     self.files[file].locked = true;
                     let size = *size as usize;
-                    transfer(path, watched, Then::Read { file, size, positioned: true })
+                    let good = good_of(call).unwrap_or(size);
+                    transfer(path, watched, Then::Read { file, size, good, positioned: true })
                 }
                 _ => return bad(),
             },
             Call::Pread { size, .. } => match (file, kind) {
                 (Some(file), Some(Kind::File { path, watched })) => {
                     let size = *size as usize;
-                    transfer(path, watched, Then::Read { file, size, positioned: false })
+                    transfer(
+                        path,
+                        watched,
+                        Then::Read { file, size, good: size, positioned: false },
+                    )
                 }
                 (Some(_), Some(_)) => fails(Errno::ESPIPE),
                 _ => return bad(),
@@ -491,12 +520,14 @@ impl<'a> Naive<'a> {
                 _ => return bad(),
             },
             Call::Dup { .. } => match file {
+                Some(_) if self.is_full(task) => fails(Errno::EMFILE),
                 Some(file) => {
                     let number = self.install(task, step, 0, file, fd)?;
                     returns(number as usize)
                 }
                 None => return bad(),
             },
+            Call::Poll { .. } if self.actor(task).limit == 0 => fails(Errno::EINVAL),
             Call::Poll { .. } => returns(self.poll(named, kind).bits().into()),
             Call::SetFl { flags, .. } => match file {
                 None => return bad(),
@@ -519,6 +550,7 @@ impl<'a> Naive<'a> {
                     At::Done(len - self.files[file].position as i64, Seen::Nothing)
                 }
             },
+            Call::Open { .. } if self.is_full(task) => fails(Errno::EMFILE),
             Call::Open { path, flags } => {
                 let path = match path.kind {
                     PathKind::Symlink if flags.contains(OpenFlags::O_NOFOLLOW) => {
@@ -546,18 +578,23 @@ impl<'a> Naive<'a> {
             }
             Call::Fork => {
                 let Bind::Task(child) = self.program.steps[step].bind else { return None };
-                let fds = self.actor(task).fds.clone();
+                let Actor { fds, limit, .. } = self.actor(task).clone();
                 for file in fds.values() {
                     self.files[*file].refs += 1;
                 }
                 let actor = self.actor_mut(child);
-                actor.life = Life::Steps;
-                actor.fds = fds;
+                (actor.life, actor.fds, actor.limit) = (Life::Steps, fds, limit);
                 returns(0)
             }
             Call::Exit => {
                 self.actor_mut(task).life = Life::Dead;
                 At::Exit
+            }
+            Call::RlimitNofile { more } => {
+                let fds = &self.actor(task).fds;
+                let limit = (0..).filter(|fd| !fds.contains_key(fd)).nth(usize::from(*more))?;
+                self.actor_mut(task).limit = limit;
+                returns(0)
             }
             Call::Truncate { path, size } => {
                 let mut text = self.text(*path);
@@ -670,6 +707,14 @@ impl Group {
             .iter()
             .filter_map(|spot| self.marks.get(spot))
             .fold(EventMask::empty(), |all, mask| all | *mask)
+    }
+}
+
+/// How much of the buffer is there, where some is not.
+fn good_of(call: &Call) -> Option<usize> {
+    match call {
+        Call::ReadFault { good, .. } => Some(*good as usize),
+        _ => None,
     }
 }
 

@@ -82,12 +82,12 @@ impl<'s> Try<'s> {
         }
     }
 
-    /// The fd number that a call was seen to make.
+    /// The fd number that a call was seen to make; none of one whose fds nobody saw.
     fn number(&self, step: usize, nth: usize) -> Option<i32> {
         let back = self.seen.returns.iter().find(|back| back.step == step)?;
         match &back.data {
             Seen::Events(events) => Some(events.get(nth).map_or(-1, |seen| seen.event.fd)),
-            _ => Some(i32::try_from(back.value).unwrap_or(-1)),
+            _ => i32::try_from(back.value).ok().filter(|number| *number >= 0),
         }
     }
 

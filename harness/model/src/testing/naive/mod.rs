@@ -39,6 +39,8 @@ struct Actor {
     life: Life,
     fds: BTreeMap<i32, usize>,
     doing: Option<Doing>,
+    /// The number that its fds stay below.
+    limit: i32,
     killed: bool,
     /// Its call was over when it was killed: on another processor it can still have said so.
     may_return: bool,
@@ -106,8 +108,8 @@ struct Walk {
 enum Then {
     /// The file is opened; whether its use will be watched.
     Open { watched: bool },
-    /// So many bytes are read, at the file's position or from its beginning.
-    Read { file: usize, size: usize, positioned: bool },
+    /// So many bytes are read, at the file's position or from its beginning, if there is room for them.
+    Read { file: usize, size: usize, good: usize, positioned: bool },
 }
 
 #[derive(Clone, Debug)]
@@ -115,6 +117,8 @@ struct Reading {
     file: usize,
     group: usize,
     room: usize,
+    /// How much of the room is there.
+    good: usize,
     got: Vec<SeenEvent>,
 }
 

@@ -117,11 +117,35 @@ impl Writer<'_> {
         self.names.spawned.push(task);
     }
 
+    /// One that may sleep until it is woken for what it cannot take.
+    fn spawn_read(&mut self) {
+        if let Some(queue) = self.pick(&self.names.queues.clone()) {
+            let (task, read) = (self.name('a'), self.read(&queue));
+            self.line(&format!("{task} = spawn {read}"));
+            self.names.spawned.push(task);
+        }
+    }
+
+    /// A read from a queue, into a buffer that is or is not large enough, or that is not there.
+    fn read(&mut self, queue: &str) -> String {
+        if self.random.one_in(6) {
+            let sizes = ["24, 12", "48, 24", "48, 30", "72, 0"];
+            return format!("read_fault({queue}, {})", sizes[self.random.below(sizes.len())]);
+        }
+        let sizes = ["", ", 24", ", 24", ", 48", ", 10"];
+        format!("read({queue}{})", sizes[self.random.below(sizes.len())])
+    }
+
     /// A step in no block.
     fn step(&mut self) {
         let names = self.names.clone();
-        match self.random.below(14) {
+        match self.random.below(16) {
             0 | 1 => self.spawn_open(),
+            5 => self.spawn_read(),
+            6 if self.random.one_in(2) => {
+                let (actor, more) = (self.actor(&names), self.random.below(3));
+                self.line(&format!("{actor}rlimit_nofile({more})"));
+            }
             2 => {
                 if let Some(victim) = self.victim(&names) {
                     self.line(&format!("kill({victim})"));
@@ -170,9 +194,8 @@ impl Writer<'_> {
         let blocks_main = actor.is_empty() && !self.random.one_in(8);
         Some(match self.random.below(25) {
             0..=5 => {
-                let event = self.name('e');
-                let size = ["", ", 24", ", 24", ", 48", ", 10"][self.random.below(5)];
-                let text = format!("{actor}{event} = read({}{size})", queue?);
+                let (event, read) = (self.name('e'), self.read(&queue?));
+                let text = format!("{actor}{event} = {read}");
                 names.events.push(event);
                 text
             }
