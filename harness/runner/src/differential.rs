@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use refan_abi::InitFlags;
 use refan_model::Violation;
-use refan_program::{Call, Program, Rule, Step};
+use refan_program::{Call, Program, Rule, Step, Task};
 use refan_wire::{Data, Record};
+
+use crate::judge;
 
 const I4: Rule = Rule::named('I', 4);
 
@@ -28,26 +30,25 @@ pub enum Comparison {
 
 /// Holds what the kernel under test did against what the reference did.
 pub fn compare(program: &Program, tested: &[Record], reference: &[Record]) -> Comparison {
-    let (tested, reference) = (normalized(tested), normalized(reference));
-    let ended = |records: Vec<Record>| records.into_iter().map(Some).chain([None]);
+    let ended = |records: &[Record]| normalized(records).into_iter().map(Some).chain([None]);
     let mut step = 0;
     let mut is_decided = groups_decide(program);
     let mut calls = BTreeMap::new();
-    for (tested, reference) in ended(tested).zip(ended(reference)) {
-        step = tested.as_ref().and_then(step_of).unwrap_or(step);
-        if tested != reference {
+    for (did, should) in ended(tested).zip(ended(reference)) {
+        step = did.as_ref().and_then(step_of).unwrap_or(step);
+        if did != should {
             if !is_decided {
                 return Comparison::Undecided;
             }
-            let words = |record: Option<Record>| match record {
-                Some(record) => format!("{record:?}"),
-                None => "the end".to_owned(),
-            };
-            let (allowed, observed) = (words(reference), words(tested));
+            let mut allowed = words(program, reference, should.as_ref());
+            let mut observed = words(program, tested, did.as_ref());
+            if allowed == observed {
+                (allowed, observed) = (format!("{should:?}"), format!("{did:?}"));
+            }
             let history = Vec::new();
             return Comparison::Differ(Violation { rule: I4, step, allowed, observed, history });
         }
-        match tested {
+        match did {
             Some(Record::Enter { task, step, .. }) => {
                 let step = program.steps.get(usize::from(step));
                 // What is the executor's own stands under the task `main`, which may be in a call.
@@ -85,6 +86,31 @@ fn groups_decide(program: &Program) -> bool {
 fn is_read(step: &Step) -> bool {
     let call = step.call.innermost();
     matches!(call, Call::Read { .. } | Call::ReadFault { .. } | Call::ReadMissing { .. })
+}
+
+/// A record of a trace, or its end.
+fn words(program: &Program, records: &[Record], record: Option<&Record>) -> String {
+    match record {
+        Some(Record::Enter { step, .. }) => format!("step {} begins", step + 1),
+        Some(record @ Record::Exit { step, .. }) => {
+            let result = judge::result(program, records, usize::from(*step));
+            result.map_or_else(
+                || format!("{record:?}"),
+                |result| format!("step {} returns {result}", step + 1),
+            )
+        }
+        Some(Record::Skipped { step, .. }) => format!("step {} is skipped", step + 1),
+        Some(Record::TaskEnded { task, end, .. }) => {
+            format!("{} ends: {end:?}", program.task_name(Task(*task)))
+        }
+        Some(Record::Quiet { blocked, .. }) if blocked.is_empty() => "nobody is blocked".to_owned(),
+        Some(Record::Quiet { blocked, .. }) => {
+            let names = blocked.iter().map(|task| program.task_name(Task(*task)));
+            format!("blocked: {}", names.collect::<Vec<_>>().join(", "))
+        }
+        Some(record) => format!("{record:?}"),
+        None => "the end".to_owned(),
+    }
 }
 
 fn step_of(record: &Record) -> Option<usize> {
@@ -184,6 +210,36 @@ mod tests {
         assert_eq!((found.rule, found.step), (I4, 3));
         let found = difference(&[exit(1, 0, one)], &[]).expect("a difference");
         assert_eq!(found.allowed, "the end");
+    }
+
+    #[test]
+    fn a_difference_is_told_in_words() {
+        let program = parse("p = fork()\np: poll(0)\n");
+        let run = |ret: i64, blocked: &[u8]| {
+            [
+                Record::Begin { at: 0 },
+                Record::TaskStarted { task: 0, pid: 2 },
+                Record::Enter { step: 0, task: 0, at: 0 },
+                Record::TaskStarted { task: 1, pid: 3 },
+                Record::Exit { step: 0, task: 0, at: 0, ret: 0, data: Data::None },
+                Record::Quiet { step: 0, at: 0, blocked: Vec::new() },
+                Record::Enter { step: 1, task: 1, at: 0 },
+                Record::Exit { step: 1, task: 1, at: 0, ret, data: Data::None },
+                Record::Quiet { step: 1, at: 0, blocked: blocked.to_vec() },
+            ]
+        };
+        let told =
+            |tested: &[Record], reference: &[Record]| match compare(&program, tested, reference) {
+                Comparison::Differ(Violation { allowed, observed, .. }) => (allowed, observed),
+                other => panic!("{other:?}"),
+            };
+        let words = |one: &str, two: &str| (one.to_owned(), two.to_owned());
+        let right = run(1, &[]);
+        assert_eq!(
+            told(&run(-22, &[]), &right),
+            words("step 2 returns 1", "step 2 returns EINVAL")
+        );
+        assert_eq!(told(&run(1, &[1]), &right), words("nobody is blocked", "blocked: p"));
     }
 
     #[test]

@@ -96,6 +96,13 @@ fn judge_into(
     }
 }
 
+/// What the call of a step came to, in words; none of a step that the program does not have.
+pub(crate) fn result(program: &Program, records: &[Record], step: usize) -> Option<String> {
+    program.steps.get(step)?;
+    let trace = Trace::read(program, records);
+    Some(expect::words(program, &trace, &expect::outcome(program, &trace, step)))
+}
+
 /// Whether the trace is that of a run from its beginning to its end, which left nothing behind.
 pub fn is_whole(program: &Program, records: &[Record]) -> bool {
     let trace = Trace::read(program, records);
