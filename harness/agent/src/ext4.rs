@@ -29,7 +29,7 @@ pub fn mount(at: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use refan_program::{Inode, PathKind};
+    use refan_program::{Inode, PathKind, Program};
 
     #[test]
     fn the_image_holds_the_files() {
@@ -39,5 +39,16 @@ mod tests {
             let contents = path.contents().expect("a file with contents");
             assert!(IMAGE.windows(contents.len()).any(|bytes| bytes == contents), "{path}");
         }
+    }
+
+    #[test]
+    fn every_file_can_be_as_long_as_programs_make_it() {
+        // `s_free_blocks_count_lo` and `s_log_block_size`.
+        let word = |at: usize| IMAGE[1024 + at..1024 + at + 4].iter().rev();
+        let word = |at| word(at).fold(0, |value, byte| value << 8 | u64::from(*byte));
+        let (free, block) = (word(12), 1024 << word(24));
+        let files = Inode::all().filter(|path| path.kind() == PathKind::Ext).count() as u64;
+        // Half as much again for what describes them, and what ext4 keeps for itself.
+        assert!(free * block >= files * u64::from(Program::MAX_READ) * 3 / 2, "{free} of {block}");
     }
 }
