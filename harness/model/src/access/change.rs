@@ -24,8 +24,7 @@ impl State {
             return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EISDIR)]);
         }
         if self.is_refused(cx, task) {
-            let errors = [Errno::EACCES, Errno::EPERM].map(Allowed::Errno);
-            return self.finish(cx, task, MAINLINE, &errors);
+            return self.finish(cx, task, MAINLINE, &[Allowed::Errno(Errno::EACCES)]);
         }
         let range = whole_pages(size.into(), 0);
         let then = Then::Truncated { path, size, begun: false };
@@ -46,11 +45,10 @@ impl State {
     }
 
     /// Whether a user who is not root was refused by the modes of the files, which are not the
-    /// model's matter.
+    /// model's matter. No daemon denies with this error.
     pub(super) fn is_refused(&self, cx: &Context<'_>, task: Task) -> bool {
-        let refused = [Errno::EACCES, Errno::EPERM].map(|errno| -i64::from(errno.0));
         self.task(task).uid != 0
-            && cx.peek_of(self, task).is_some_and(|back| refused.contains(&back.value))
+            && cx.peek_of(self, task).is_some_and(|back| back.is(Errno::EACCES))
     }
 
     /// `ftruncate(2)`: `do_ftruncate` in fs/open.c.

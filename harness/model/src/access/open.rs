@@ -100,12 +100,13 @@ impl State {
         if let Some(errno) = error {
             return self.finish(cx, task, MAINLINE, &fail(errno));
         }
-        if !handle
-            && (writes || flags.intersects(OpenFlags::O_TRUNC | OpenFlags::O_NOATIME))
-            && self.is_refused(cx, task)
-        {
-            let errors = [Errno::EACCES, Errno::EPERM].map(Allowed::Errno);
-            return self.finish(cx, task, MAINLINE, &errors);
+        let changes = writes || flags.contains(OpenFlags::O_TRUNC);
+        if !handle && changes && self.is_refused(cx, task) {
+            return self.finish(cx, task, MAINLINE, &fail(Errno::EACCES));
+        }
+        // The files are root's.
+        if !handle && flags.contains(OpenFlags::O_NOATIME) && self.task(task).uid != 0 {
+            return self.finish(cx, task, MAINLINE, &fail(Errno::EPERM));
         }
         if handle {
             return self.open_handle(cx, task, Target::Path(path), flags);
