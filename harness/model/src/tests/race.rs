@@ -396,3 +396,28 @@ o = spawn open(f0, O_RDONLY)
     late().ended("a", false).ended("o", false).quiet(&["b"]).holds();
     woken().exit(5, too_long).ended("b", false).quiet(&["a", "o"]).breaks("Q7", 6);
 }
+
+/// K1, S1: an accessor that is killed and let through at the same time has read or has not.
+#[test]
+fn a_killed_accessor_that_is_let_through_may_have_read() {
+    let text = "\
+c = fanotify_init(CLASS_CONTENT | RESTARTABLE, O_RDONLY)
+fanotify_mark(c, ADD, ACCESS_PERM, f0)
+file = open(f0, O_RDONLY)
+a = spawn read(file, 5)
+par {
+    kill(a)
+    close(c)
+}
+fionread(file)
+";
+    let block = || Tape::of(text).sets_up(4).block().enter(5).exit(5, 0).enter(6);
+    let (read, did_not) = (4, 9);
+    let late = || block().exit(6, 0).ended("a", true).quiet(&[]);
+    late().ret(read).holds();
+    late().ret(did_not).holds();
+    late().ret(5).breaks("I4", 7);
+    // It had died before.
+    let dead = Tape::of(text).sets_up(4).block().enter(5).exit(5, 0).ended("a", true).enter(6);
+    dead.exit(6, 0).quiet(&[]).ret(read).breaks("I4", 7);
+}

@@ -161,9 +161,10 @@ impl<'a> Naive<'a> {
             }
             Move::Die(task) => {
                 let step = self.actor(task).doing.as_ref().map_or(0, |doing| doing.step);
-                if let Some(At::Wait(_, event)) =
+                if let Some(At::Wait(walk, event)) =
                     self.actor(task).doing.as_ref().map(|doing| doing.at.clone())
                 {
+                    self.unlock(&walk.then);
                     let group = &mut self.groups[self.events[event].group];
                     match group.unread.iter().position(|unread| *unread == event) {
                         Some(at) => {

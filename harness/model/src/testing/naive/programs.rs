@@ -75,6 +75,8 @@ impl Writer<'_> {
     }
 
     fn set_up(&mut self) {
+        // Where nobody asks about opens, what is read is opened before it can be shared.
+        let asks_of_reads = self.random.one_in(4);
         let groups = if self.small { 1 } else { 1 + self.random.below(2) };
         for number in 0..groups {
             let group = self.name('c');
@@ -86,11 +88,13 @@ impl Writer<'_> {
             self.line(&format!(
                 "{group} = fanotify_init({class}{restartable}{nonblock}, O_RDONLY)"
             ));
-            let mask = if self.random.one_in(3) { "OPEN_PERM | ACCESS_PERM" } else { "OPEN_PERM" };
-            self.line(&format!("fanotify_mark({group}, ADD, {mask}, f0)"));
+            let both = !asks_of_reads && self.random.one_in(3);
+            let mask = if asks_of_reads { "ACCESS_PERM" } else { "OPEN_PERM" };
+            let masks = if both { "OPEN_PERM | ACCESS_PERM" } else { mask };
+            self.line(&format!("fanotify_mark({group}, ADD, {masks}, f0)"));
             if self.random.one_in(2) {
                 let (path, on) = (self.path(), self.on());
-                self.line(&format!("fanotify_mark({group}, ADD{on}, OPEN_PERM, {path})"));
+                self.line(&format!("fanotify_mark({group}, ADD{on}, {mask}, {path})"));
             }
             if restartable.is_empty() {
                 self.names.queues.push(group.clone());
@@ -101,19 +105,31 @@ impl Writer<'_> {
             }
             self.names.groups.push(group);
         }
+        if asks_of_reads {
+            let file = self.name('f');
+            self.line(&format!("{file} = open(f0, O_RDONLY)"));
+            self.names.files.push(file);
+        }
         for _ in 0..1 + self.random.below(2) {
             let task = self.name('d');
             self.line(&format!("{task} = fork()"));
             self.names.forked.push(task);
         }
         for _ in 0..self.random.below(3) {
-            self.spawn_open();
+            self.spawn_access();
         }
     }
 
-    fn spawn_open(&mut self) {
+    /// An access by a task of its own: an open, or a read of what is open.
+    fn spawn_access(&mut self) {
         let (task, path) = (self.name('a'), self.path());
-        self.line(&format!("{task} = spawn open({path}, O_RDONLY)"));
+        let call = match self.pick(&self.names.files.clone()) {
+            Some(file) if !self.random.one_in(3) => {
+                format!("{}({file}, 5)", if self.random.one_in(3) { "pread" } else { "read" })
+            }
+            _ => format!("open({path}, O_RDONLY)"),
+        };
+        self.line(&format!("{task} = spawn {call}"));
         self.names.spawned.push(task);
     }
 
@@ -140,7 +156,7 @@ impl Writer<'_> {
     fn step(&mut self) {
         let names = self.names.clone();
         match self.random.below(16) {
-            0 | 1 => self.spawn_open(),
+            0 | 1 => self.spawn_access(),
             5 => self.spawn_read(),
             6 if self.random.one_in(2) => {
                 let (actor, more) = (self.actor(&names), self.random.below(3));
@@ -222,7 +238,10 @@ impl Writer<'_> {
                 text
             }
             17 => format!("{actor}poll({})", queue?),
-            18 => format!("{actor}fionread({})", queue?),
+            18 => {
+                let file = self.pick(&names.files).filter(|_| self.random.one_in(2));
+                format!("{actor}fionread({})", file.or(queue)?)
+            }
             19 if !self.small => {
                 let command = ["ADD", "ADD", "REMOVE", "FLUSH"][self.random.below(4)];
                 let (path, on) = (self.path(), self.on());
