@@ -1,7 +1,7 @@
 //! Reads and writes of files, and what they come to.
 
 use refan_abi::{Errno, EventMask, OpenFlags};
-use refan_program::{Path, PathKind, Rule, Task};
+use refan_program::{Call, Path, PathKind, Rule, Task};
 
 use super::Then;
 use super::open::DIRECT;
@@ -224,7 +224,11 @@ impl State {
                     Direction::Read(buffer) => buffer.good,
                     _ => size,
                 };
-                let expected = self.contents(path.inode()).map(|contents| {
+                // The agent reads what it has mapped when the call is over.
+                let is_settled =
+                    !matches!(what, Direction::Map { .. }) || !self.may_change(cx, task);
+                let contents = self.contents(path.inode()).filter(|_| is_settled);
+                let expected = contents.map(|contents| {
                     let from = usize::try_from(pos).unwrap_or(usize::MAX).min(contents.len());
                     let to = from.saturating_add(size as usize).min(contents.len());
                     contents[from..to].to_vec()
@@ -300,5 +304,27 @@ impl State {
             *pos += u64::try_from(moved).unwrap_or(0);
         }
         self.leave(cx, task)
+    }
+
+    /// Whether another call of the step or block, or one that it lets through, changes what files hold.
+    fn may_change(&self, cx: &Context<'_>, task: Task) -> bool {
+        let returned = cx.seen.returns.iter().map(|back| back.step);
+        let tasks = (0u8..).zip(&self.tasks).map(|(number, of)| (Task(number), of));
+        let dying = tasks
+            .filter(|(other, _)| cx.dies(self, *other))
+            .filter_map(|(_, of)| of.call.as_ref().map(|call| call.step));
+        let own = self.step_of(task);
+        let others = cx.program.block_of(cx.step).chain(returned).chain(dying);
+        let mut others = others.filter(|step| Some(*step) != own);
+        others.any(|step| match cx.program.steps.get(step).map(|step| step.call.innermost()) {
+            Some(
+                Call::Pwrite { .. }
+                | Call::Truncate { .. }
+                | Call::Ftruncate { .. }
+                | Call::Fallocate { .. },
+            ) => true,
+            Some(Call::Open { flags, .. }) => flags.contains(OpenFlags::O_TRUNC),
+            _ => false,
+        })
     }
 }

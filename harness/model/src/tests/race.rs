@@ -421,3 +421,27 @@ fionread(file)
     let dead = Tape::of(text).sets_up(4).block().enter(5).exit(5, 0).ended("a", true).enter(6);
     dead.exit(6, 0).quiet(&[]).ret(read).breaks("I4", 7);
 }
+
+/// A1: what is mapped is read when the call is over, while somebody may write.
+#[test]
+fn a_mapping_is_read_beside_a_write() {
+    let text = |other: &str| {
+        format!(
+            "c = fanotify_init(CLASS_PRE_CONTENT | RESTARTABLE, O_RDONLY)\n\
+             fanotify_mark(c, ADD, PRE_ACCESS, ext1)\n\
+             file = open(ext1, O_RDWR)\n\
+             a = spawn mmap(file, 4096)\n\
+             b = spawn {other}\n\
+             close(c)\n"
+        )
+    };
+    let ends = |tape: Tape| tape.ended("a", false).ended("b", false).quiet(&[]);
+    // The old length, and other bytes than those of the file.
+    let run = |other: &str, value| {
+        let tape = Tape::of(&text(other)).sets_up(5).block();
+        ends(tape.exit(4, 11).exit(5, value).exit(6, 0))
+    };
+    run("pwrite(file, \"hello hello\\n\\n\")", 13).holds();
+    run("fallocate(file, 11)", 0).holds();
+    run("mmap(file, 4096)", 11).breaks("S1", 6);
+}
