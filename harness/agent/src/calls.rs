@@ -256,7 +256,7 @@ fn mmap(window: Option<Window>, fd: i32, size: usize) -> (i64, Data) {
     }
     // Pages behind the file's end are there only to raise SIGBUS.
     let held = stat(fd).map_or(0, |stat| usize::try_from(stat.st_size).unwrap_or(0)).min(size);
-    // SAFETY: mapped just now, of a file that no other task shortens while this one runs.
+    // SAFETY: mapped just now. If another task shortens the file meanwhile, SIGBUS ends this one here.
     let bytes = unsafe { std::slice::from_raw_parts(at as *const u8, held) }.to_vec();
     window.clear();
     (held as i64, if held == 0 { Data::None } else { Data::Bytes(bytes) })

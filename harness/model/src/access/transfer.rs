@@ -306,7 +306,8 @@ impl State {
         self.leave(cx, task)
     }
 
-    /// Whether another call of the step or block, or one that it lets through, changes what files hold.
+    /// Whether another call of the step or block, or one that it lets through, changes what files hold. A response
+    /// that is written to a file and not to a queue is left out: nearly every block answers.
     fn may_change(&self, cx: &Context<'_>, task: Task) -> bool {
         let returned = cx.seen.returns.iter().map(|back| back.step);
         let tasks = (0u8..).zip(&self.tasks).map(|(number, of)| (Task(number), of));
